@@ -1,0 +1,40 @@
+# Everything here works on a machine that has Python >= 3.11 and can reach a package registry.
+# The environment is made on first use in .venv: by uv where it is present, else by venv and pip.
+
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+ONCE ?=
+
+.PHONY: demo test check fix bench constraints clean
+
+demo: $(READY)
+	$(BIN)/tanyuan demo $(if $(ONCE),--once,)
+
+test: $(READY)
+	$(BIN)/pytest
+
+check: $(READY)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/pytest -q -m "not slow" tests/metering tests/carbon tests/ingest tests/test_house.py
+
+fix: $(READY)
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: $(READY)
+	$(BIN)/python -m tests.bench
+
+constraints:
+	uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 \
+	  --no-header --no-annotate --no-emit-index-url -q --upgrade -o constraints.txt
+
+$(READY): pyproject.toml constraints.txt deploy/environment.sh
+	sh deploy/environment.sh $(VENV)
+	touch $@
+
+clean:
+	rm -rf $(VENV)
