@@ -1,0 +1,153 @@
+"""The time-series port: what every store of readings and derived hours must do.
+
+An adapter keeps, for every register and time, *all* rows that came: the one that counts and, apart
+from it, the superseded ones (identical repeats and earlier, different values). What counts is a
+function of that set alone, so that neither order nor repetition of arrival matters:
+
+    sort the rows of a key by (received_at, journal, sequence); drop each row whose value equals
+    that of the row before it; the last one left counts; it carries Flag.CONFLICT if more than one
+    is left.
+
+With `known_by` the same function is applied to the rows received before that instant.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal, Protocol, TypeAlias
+
+from metering.periods import Period
+from metering.readings import Readings
+from metering.series import Series
+
+SeriesKind: TypeAlias = Literal["energy", "emissions"]
+"""Which derived table: hourly register increments, or hourly emissions."""
+
+
+class StoreUnavailable(RuntimeError):
+    """The store does not answer now; nothing was lost, the same call may be made again later."""
+
+
+class StoreDamaged(RuntimeError):
+    """The store's files cannot be read; it can be made again from the journal."""
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A period of one subject, such as hours that are replaced."""
+
+    subject: str
+    period: Period
+
+
+@dataclass(frozen=True, slots=True)
+class MeterSummary:
+    """What a store knows of one register without reading it through."""
+
+    meter: str
+    register: str
+    count: int
+    first_read_at: datetime
+    last_read_at: datetime
+    last_received_at: datetime
+
+
+class ReadingStore(Protocol):
+    """Keeps register readings and derived hours as columns.
+
+    Every adapter passes tests/metering/store/test_contract.py. All methods may be called from
+    several threads; a reader sees whole batches.
+    """
+
+    @property
+    def store_id(self) -> str:
+        """A random name given at creation: a store made anew has another."""
+
+    def add(self, batch: Readings) -> Readings:
+        """Keep a batch of readings; adding the same rows again changes nothing.
+
+        Args:
+            batch: Any order, repeats allowed. Rows are identified by meter, register, read_at,
+                journal and sequence.
+
+        Returns:
+            The readings that now count for keys with more than one distinct value (new conflicts
+            touched by this batch); empty in the usual case.
+
+        Raises:
+            StoreUnavailable: Nothing or a part was kept; add the same batch again.
+        """
+
+    def read(
+        self,
+        period: Period,
+        *,
+        meters: Sequence[str] | None = None,
+        registers: Sequence[str] | None = None,
+        before: int = 0,
+        after: int = 0,
+        known_by: datetime | None = None,
+    ) -> Readings:
+        """Return the readings that count with start <= read_at < end.
+
+        Args:
+            period: What is read.
+            meters: Only these; all if None.
+            registers: Only these; all if None.
+            before: For each meter and register also up to this many readings before the period,
+                the newest ones, not counting those with `SET_ASIDE` flags (they are left out).
+            after: Likewise up to this many from the period's end on, the oldest ones.
+            known_by: As if nothing had arrived at or after this instant.
+
+        Returns:
+            Sorted by meter name, register name and time.
+        """
+
+    def superseded(self, period: Period, *, meters: Sequence[str] | None = None) -> Readings:
+        """Return the rows that do not count, identical repeats included, in the same order."""
+
+    def latest(self, *, meters: Sequence[str] | None = None) -> Readings:
+        """Return the newest reading of every register, those with `SET_ASIDE` flags left out."""
+
+    def summaries(self) -> list[MeterSummary]:
+        """Return counts and ends of every register that has readings, sorted."""
+
+    def replace(self, kind: SeriesKind, series: Series, *, spans: Sequence[Span]) -> None:
+        """Put these hours in the place of everything the spans hold; idempotent.
+
+        Args:
+            kind: Which derived table.
+            series: Every row lies inside a span of its subject.
+            spans: What is cleared first. Subjects and half-open periods.
+        """
+
+    def series(
+        self,
+        kind: SeriesKind,
+        period: Period,
+        *,
+        subjects: Sequence[str] | None = None,
+        quantities: Sequence[str] | None = None,
+    ) -> Series:
+        """Return the hours with start in the period, sorted by subject, quantity and start.
+
+        Subjects and quantities are sorted by name.
+        """
+
+    def quantities(self, kind: SeriesKind) -> list[tuple[str, str]]:
+        """Return every (subject, quantity) that has hours, sorted."""
+
+    def clear(self, *, derived_only: bool = False) -> None:
+        """Forget everything, or only the derived hours."""
+
+    def check(self) -> None:
+        """Return if the store answers and can write.
+
+        Raises:
+            StoreUnavailable: It does not; the message says what to do.
+        """
+
+    def close(self) -> None:
+        """Write what is pending and let go of files and connections."""
