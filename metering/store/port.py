@@ -40,6 +40,8 @@ class Span:
 
     subject: str
     period: Period
+    quantity: str | None = None
+    """Only this quantity of the subject; all if None."""
 
 
 @dataclass(frozen=True, slots=True)

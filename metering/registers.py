@@ -1,0 +1,246 @@
+"""Differences between readings: what is an increment, a rollover, a reset, a glitch, a gap.
+
+Everything is decided by physics (capacity, multiplier, highest rate), by the exchange record, and
+by a neighbourhood of `CONTEXT` readings on either side alone: a span computed again by itself
+gives the same increments as the whole history does.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from metering.periods import HOUR_US, Times
+from metering.readings import SET_ASIDE, Codes, Flag, Floats, Mask
+
+MAX_GLITCH: Final = 3
+"""A run of at most so many readings between two that fit each other is set aside as a glitch."""
+
+NEIGHBOURS: Final = 8
+"""The usual spacing at an increment is the median length of it and so many on either side."""
+
+CONTEXT: Final = 24
+"""So many valid readings before and after a span decide its increments, with room for glitches."""
+
+GAP_RATIO: Final = 2.5
+"""A gap is longer than 1 h and than so many times the meter's usual spacing."""
+
+DEFAULT_MAX_RATE: Final = 100_000.0
+"""Highest believable rate of a meter that states none: 100 MW, or 100 000 m³/h. [unit/h]"""
+
+RATE_SLACK: Final = 1.0
+"""One count of the register is always allowed: short steps of a coarse register look fast."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RegisterColumns:
+    """Readings of registers at meter points, sorted by stream, segment and time. Shape (n,).
+
+    A stream is one register at one meter point; a segment is one meter's time at it. Times are
+    distinct within a segment; the last of one may be the first of the next.
+    """
+
+    stream: Codes
+    segment: Codes
+    read_at: Times
+    value: Floats
+    """As shown, before the multiplier."""
+    flags: Codes
+    capacity: Floats
+    """Where the register begins again at zero; NaN if not stated. Before the multiplier."""
+    multiplier: Floats
+    max_rate: Floats
+    """Highest possible rate, after the multiplier; NaN if not stated. [unit/h]"""
+    interval: Mask
+    """True where each reading is the amount since the one before (not a counter)."""
+
+    def __len__(self) -> int:
+        return len(self.value)
+
+    def take(self, which: Mask | NDArray[np.intp]) -> RegisterColumns:
+        """Some of the rows, by mask or index."""
+        return RegisterColumns(
+            self.stream[which],
+            self.segment[which],
+            self.read_at[which],
+            self.value[which],
+            self.flags[which],
+            self.capacity[which],
+            self.multiplier[which],
+            self.max_rate[which],
+            self.interval[which],
+        )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Increments:
+    """What passed between consecutive valid readings of a stream, sorted. Shape (n,)."""
+
+    stream: Codes
+    start: Times
+    end: Times
+    amount: Floats
+    """In the register's unit, after the multiplier; NaN where it cannot be known."""
+    flags: Codes
+
+    def __len__(self) -> int:
+        return len(self.amount)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Marks:
+    """Readings that were set aside: their flags show in the interval that holds them."""
+
+    stream: Codes
+    read_at: Times
+    flags: Codes
+
+
+def increments(rows: RegisterColumns) -> tuple[Increments, Marks]:
+    """Turn sorted readings into what passed between them.
+
+    A cumulative register only counts up. If it fell, the fall is a glitch when the readings around
+    a short run fit each other without it, a rollover when the circuit could have carried what that
+    implies, and otherwise a reset: unknown, not zero and not a guess. Between two meters at one
+    point nothing is known.
+
+    Returns:
+        The increments, in order, and the readings that took no part in them.
+
+    Raises:
+        ValueError: Rows are not sorted by stream, segment and time, or times repeat.
+    """
+    _check_order(rows)
+    flags = rows.flags.copy()
+    impossible = ~rows.interval & (rows.value > rows.capacity)
+    flags[impossible | ((rows.value < 0) & ~rows.interval)] |= Flag.IMPLAUSIBLE
+    believed = np.flatnonzero((flags & SET_ASIDE) == 0)
+    glitch = believed[_glitches(rows.take(believed))]
+    flags[glitch] |= Flag.GLITCH
+    aside = (flags & (SET_ASIDE | Flag.GLITCH)) != 0
+    marks = Marks(rows.stream[aside], rows.read_at[aside], flags[aside])
+    kept = ~aside
+    return _between(rows.take(kept), flags[kept]), marks
+
+
+def _check_order(rows: RegisterColumns) -> None:
+    same = rows.stream[1:] == rows.stream[:-1]
+    step = np.diff(rows.read_at).astype(np.int64)
+    one_meter = rows.segment[1:] == rows.segment[:-1]
+    backwards = (rows.stream[1:] < rows.stream[:-1]).any() or (same & (step < 0)).any()
+    if backwards or (same & one_meter & (step == 0)).any():
+        raise ValueError("Rows must be sorted by stream, segment and time, without repeated times.")
+
+
+def _advance(
+    rows: RegisterColumns, first: NDArray[np.intp], second: NDArray[np.intp]
+) -> tuple[Floats, Mask, Mask]:
+    """Judge the step from each first to its second reading of one meter.
+
+    Returns:
+        The amount (after the multiplier, unwrapped where it rolled over), whether it is physically
+        possible, and whether it rolled over.
+    """
+    raw = rows.value[second] - rows.value[first]
+    multiplier = rows.multiplier[second]
+    hours = (rows.read_at[second] - rows.read_at[first]).astype(np.int64) / HOUR_US
+    stated = rows.max_rate[second]
+    limit = np.where(np.isnan(stated), DEFAULT_MAX_RATE, stated) * hours
+    limit = limit + RATE_SLACK * multiplier
+    fell = raw < 0
+    wrapped = raw + rows.capacity[second]
+    # Without a stated highest rate only a short way round is taken for a rollover.
+    short = ~np.isnan(stated) | (wrapped <= rows.capacity[second] / 10)
+    rolled = fell & short & (wrapped * multiplier <= limit)
+    amount = np.where(rolled, wrapped, raw) * multiplier
+    possible = rolled | (~fell & (amount <= limit))
+    return amount, possible, rolled
+
+
+def _glitches(rows: RegisterColumns) -> Mask:
+    """Mark short runs of readings without which their neighbours fit each other."""
+    found = np.zeros(len(rows), bool)
+    if len(rows) < 3:
+        return found
+    index = np.arange(len(rows))
+    same = (rows.stream[1:] == rows.stream[:-1]) & (rows.segment[1:] == rows.segment[:-1])
+    _, possible, _ = _advance(rows, index[:-1], index[1:])
+    suspect = np.flatnonzero(same & ~possible & ~rows.interval[1:])
+    for run in range(1, MAX_GLITCH + 1):
+        if not len(suspect):
+            break
+        spike = _fits(rows, suspect - run, suspect + 1)
+        dip = _fits(rows, suspect, suspect + 1 + run)
+        for offset in range(run):
+            found[suspect[spike] - offset] = True
+            found[suspect[dip] + 1 + offset] = True
+        suspect = suspect[~(spike | dip)]
+    return found
+
+
+def _fits(rows: RegisterColumns, first: NDArray[np.intp], second: NDArray[np.intp]) -> Mask:
+    """Whether two readings belong to one meter at one point and fit each other."""
+    inside = (first >= 0) & (second < len(rows))
+    low, high = np.where(inside, first, 0), np.where(inside, second, 0)
+    inside &= (rows.stream[low] == rows.stream[high]) & (rows.segment[low] == rows.segment[high])
+    fits = np.zeros(len(first), bool)
+    _, possible, _ = _advance(rows, low[inside], high[inside])
+    fits[inside] = possible
+    return fits
+
+
+def _between(rows: RegisterColumns, flags: Codes) -> Increments:
+    """Make the increments between consecutive readings that are left."""
+    step = np.diff(rows.read_at).astype(np.int64)
+    first = np.flatnonzero((rows.stream[1:] == rows.stream[:-1]) & (step > 0))
+    second = first + 1
+    amount, possible, rolled = _advance(rows, first, second)
+    start, end = rows.read_at[first], rows.read_at[second]
+    # A conflict, an estimate or a missing clock at either end touches what lies between.
+    marks = flags[first] | flags[second]
+    exchanged = rows.segment[first] != rows.segment[second]
+    fell = (rows.value[second] < rows.value[first]) & ~rolled
+    counter = ~rows.interval[second]
+    marks[rolled & counter & ~exchanged] |= Flag.ROLLOVER
+    marks[fell & counter & ~exchanged] |= Flag.RESET
+    marks[~possible & ~fell & counter & ~exchanged] |= Flag.IMPLAUSIBLE
+    marks[exchanged] |= Flag.EXCHANGE
+    amount = np.where(possible & ~exchanged, amount, np.nan)
+    usual = _usual_spacing(rows.stream[second], start, end)
+    length = (end - start).astype(np.int64)
+    gap = (length > HOUR_US) & (length > GAP_RATIO * usual)
+    marks[gap] |= Flag.GAP
+    # An interval's amount stands for its own time: across a gap that is the usual spacing.
+    each = rows.interval[second]
+    own = np.where(gap, usual, length).astype(np.int64)
+    start = np.where(each, end - own.astype("timedelta64[us]"), start)
+    amount = np.where(each, rows.value[second] * rows.multiplier[second], amount)
+    marks[each] &= ~np.int32(Flag.GAP)
+    return Increments(rows.stream[second], start, end, amount, marks)
+
+
+def _usual_spacing(stream: Codes, start: Times, end: Times) -> Floats:
+    """The median length of each long increment and its neighbours; only those over 1 h matter.
+
+    Returns:
+        Microseconds; the increment's own length where it is no longer than an hour. Shape (n,).
+        Of an even number the lower middle counts, so that one long step among two is no usual one.
+    """
+    length = (end - start).astype(np.int64)
+    usual = length.astype(np.float64)
+    long = np.flatnonzero(length > HOUR_US)
+    if not len(long):
+        return usual
+    offsets = np.arange(-NEIGHBOURS, NEIGHBOURS + 1)
+    near = long[:, None] + offsets[None, :]
+    inside = (near >= 0) & (near < len(length))
+    near = np.where(inside, near, 0)
+    inside &= stream[near] == stream[long][:, None]
+    lengths = np.where(inside, length[near], np.iinfo(np.int64).max)
+    lengths.sort(axis=1)
+    middle = (inside.sum(axis=1) - 1) // 2
+    usual[long] = lengths[np.arange(len(long)), middle]
+    return usual
