@@ -77,7 +77,7 @@ class RegisterColumns:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Increments:
-    """What passed between consecutive valid readings of a stream, sorted. Shape (n,)."""
+    """What passed between consecutive valid readings of one meter, sorted. Shape (n,)."""
 
     stream: Codes
     start: Times
@@ -104,8 +104,8 @@ def increments(rows: RegisterColumns) -> tuple[Increments, Marks]:
 
     A cumulative register only counts up. If it fell, the fall is a glitch when the readings around
     a short run fit each other without it, a rollover when the circuit could have carried what that
-    implies, and otherwise a reset: unknown, not zero and not a guess. Between two meters at one
-    point nothing is known.
+    implies, and otherwise a reset: unknown, not zero and not a guess. Nothing passes between two
+    meters at one point.
 
     Returns:
         The increments, in order, and the readings that took no part in them.
@@ -194,22 +194,20 @@ def _fits(rows: RegisterColumns, first: NDArray[np.intp], second: NDArray[np.int
 
 def _between(rows: RegisterColumns, flags: Codes) -> Increments:
     """Make the increments between consecutive readings that are left."""
-    step = np.diff(rows.read_at).astype(np.int64)
-    first = np.flatnonzero((rows.stream[1:] == rows.stream[:-1]) & (step > 0))
+    same = (rows.stream[1:] == rows.stream[:-1]) & (rows.segment[1:] == rows.segment[:-1])
+    first = np.flatnonzero(same)
     second = first + 1
     amount, possible, rolled = _advance(rows, first, second)
     start, end = rows.read_at[first], rows.read_at[second]
     # A conflict, an estimate or a missing clock at either end touches what lies between.
     marks = flags[first] | flags[second]
-    exchanged = rows.segment[first] != rows.segment[second]
     fell = (rows.value[second] < rows.value[first]) & ~rolled
     counter = ~rows.interval[second]
-    marks[rolled & counter & ~exchanged] |= Flag.ROLLOVER
-    marks[fell & counter & ~exchanged] |= Flag.RESET
-    marks[~possible & ~fell & counter & ~exchanged] |= Flag.IMPLAUSIBLE
-    marks[exchanged] |= Flag.EXCHANGE
-    amount = np.where(possible & ~exchanged, amount, np.nan)
-    usual = _usual_spacing(rows.stream[second], start, end)
+    marks[rolled & counter] |= Flag.ROLLOVER
+    marks[fell & counter] |= Flag.RESET
+    marks[~possible & ~fell & counter] |= Flag.IMPLAUSIBLE
+    amount = np.where(possible, amount, np.nan)
+    usual = _usual_spacing(rows.stream[second], rows.segment[second], start, end)
     length = (end - start).astype(np.int64)
     gap = (length > HOUR_US) & (length > GAP_RATIO * usual)
     marks[gap] |= Flag.GAP
@@ -222,7 +220,7 @@ def _between(rows: RegisterColumns, flags: Codes) -> Increments:
     return Increments(rows.stream[second], start, end, amount, marks)
 
 
-def _usual_spacing(stream: Codes, start: Times, end: Times) -> Floats:
+def _usual_spacing(stream: Codes, segment: Codes, start: Times, end: Times) -> Floats:
     """The median length of each long increment and its neighbours; only those over 1 h matter.
 
     Returns:
@@ -239,6 +237,7 @@ def _usual_spacing(stream: Codes, start: Times, end: Times) -> Floats:
     inside = (near >= 0) & (near < len(length))
     near = np.where(inside, near, 0)
     inside &= stream[near] == stream[long][:, None]
+    inside &= segment[near] == segment[long][:, None]
     lengths = np.where(inside, length[near], np.iinfo(np.int64).max)
     lengths.sort(axis=1)
     middle = (inside.sum(axis=1) - 1) // 2

@@ -1,0 +1,124 @@
+"""The only reader of the environment: every setting, its default and where it came from.
+
+A setting is looked up in the environment (`TANYUAN_` + name), then in `tanyuan.toml` in the home
+(the name in lower case, without the prefix), then its default counts.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+
+PREFIX = "TANYUAN_"
+FILE = "tanyuan.toml"
+
+
+class SettingsError(ValueError):
+    """A setting that cannot be used; the message names it, what was found and what to do."""
+
+
+class Settings(BaseModel):
+    """Everything that can be set. Field names are the settings, in lower case."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    home: Path
+    bind: str = Field("127.0.0.1", description="Address of both doors")
+    mqtt_port: int = Field(1883, ge=0, le=65535, description="MQTT listener; 0 takes a free port")
+    http_port: int = Field(8400, ge=0, le=65535, description="API and console; 0 takes a free port")
+    http_token: SecretStr | None = Field(None, description="Secret for the API")
+    mqtt_users: Path | None = Field(None, description="File of gateway names and password hashes")
+    mqtt_max_packet_bytes: int = Field(1024 * 1024, ge=1024, le=256 * 1024 * 1024)
+    store: Literal["duckdb"] = Field("duckdb", description="Time-series store")
+    store_memory_mb: int = Field(1024, ge=128, description="DuckDB's memory limit")
+    ledger: str | None = Field(None, description="SQLAlchemy URL; SQLite in the home")
+    broker: str | None = Field(None, description="mqtt[s]://user@host:port the subscriber reads")
+    broker_password: SecretStr | None = None
+    broker_topic: str = Field("tanyuan/+/+/readings", description="Filter to subscribe to")
+    broker_share: str | None = Field(None, description="Shared-subscription group")
+    broker_client_id: str = Field("tanyuan-collector", description="Fixed MQTT client id")
+    broker_protocol: Literal["5", "3.1.1"] = "5"
+    journal_archive: Path | None = Field(None, description="Where older segments may have moved")
+    journal_segment_mb: int = Field(64, ge=1, le=4096)
+    min_free_mb: int = Field(256, ge=1, description="Below it nothing more is accepted")
+    answer_wait_s: float = Field(10.0, ge=0, description="How long an answer waits to be current")
+    processes: int = Field(0, ge=0, description="Worker processes for heavy work; 0: in the thread")
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+
+    @property
+    def ledger_url(self) -> str:
+        """Where the ledger is."""
+        return self.ledger or f"sqlite:///{self.home / 'ledger.sqlite'}"
+
+
+def load_settings(
+    home: Path | None = None, *, environ: Mapping[str, str] | None = None, **given: object
+) -> Settings:
+    """Read the settings of a home.
+
+    Args:
+        home: The home; `TANYUAN_HOME` or `./tanyuan-home` if None.
+        environ: The environment; this process's own if None.
+        given: Settings that win over everything, such as command line options.
+
+    Raises:
+        SettingsError: An unknown name or a value that does not fit.
+    """
+    env = os.environ if environ is None else environ
+    place = home or Path(env.get(PREFIX + "HOME") or "tanyuan-home")
+    values: dict[str, object] = _from_file(place / FILE)
+    origin = dict.fromkeys(values, FILE)
+    for name in Settings.model_fields:
+        if name != "home" and (text := env.get(PREFIX + name.upper())):
+            values[name] = text
+            origin[name] = "the environment"
+    values |= {name: value for name, value in given.items() if value is not None}
+    try:
+        settings = Settings(home=place.absolute(), **values)  # type: ignore[arg-type]
+    except ValidationError as error:
+        raise SettingsError(_sentence(error, origin)) from error
+    _check_doors(settings)
+    return settings
+
+
+def _from_file(path: Path) -> dict[str, object]:
+    if not path.is_file():
+        return {}
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{path}: wanted TOML, found {error}. Mend or remove it.") from error
+
+
+def _sentence(error: ValidationError, origin: Mapping[str, str]) -> str:
+    lines = []
+    for fault in error.errors():
+        name = str(fault["loc"][0]) if fault["loc"] else "?"
+        where = origin.get(name, "the command line")
+        found = "" if "token" in name or "password" in name else f", found {fault['input']!r}"
+        if fault["type"] == "extra_forbidden":
+            known = ", ".join(sorted(set(Settings.model_fields) - {"home"}))
+            lines.append(f"{where}: {name!r} is no setting. Known: {known}.")
+        else:
+            lines.append(f"{where}: {PREFIX}{name.upper()}: {fault['msg']}{found}.")
+    return "\n".join(lines)
+
+
+def _check_doors(settings: Settings) -> None:
+    """Refuse to listen to strangers without a secret."""
+    try:
+        local = ipaddress.ip_address(settings.bind).is_loopback
+    except ValueError:
+        local = settings.bind == "localhost"
+    if not local and (settings.http_token is None or settings.mqtt_users is None):
+        raise SettingsError(
+            f"TANYUAN_BIND is {settings.bind}, which others can reach, but "
+            f"{'TANYUAN_HTTP_TOKEN' if settings.http_token is None else 'TANYUAN_MQTT_USERS'} "
+            "is not set. Set TANYUAN_HTTP_TOKEN and TANYUAN_MQTT_USERS, or bind to 127.0.0.1."
+        )

@@ -1,0 +1,123 @@
+"""Which registers make the energy of a point, a building or a site, and in which unit.
+
+Whether a point has a register is decided by its whole history: a register counts as absent when no
+hour of the point was ever known of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+
+from metering.sites import BoundaryPoint, MeterPoint, Part
+
+_TARIFFS = {
+    direction: tuple(f"{direction}_t{n}" for n in range(1, 5))
+    for direction in ("active_import", "active_export")
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Term:
+    """One part of a sum: registers of a point, added up, times a ratio."""
+
+    point: MeterPoint
+    registers: tuple[str, ...]
+    """Several are added up (tariffs); together they count as one."""
+    ratio: float
+    """To the sum's unit, with its sign."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """How the energy of a subject is added up."""
+
+    carrier: str
+    unit: str
+    terms: tuple[Term, ...]
+    points: int
+    """Over how many points coverage is averaged."""
+
+
+def point_recipe(point: MeterPoint, registers: AbstractSet[str]) -> Recipe:
+    """What a single point measured.
+
+    Args:
+        point: The point.
+        registers: The registers it ever showed.
+    """
+    names, ratio, unit = _energy_register(point, registers)
+    return Recipe(point.carrier, unit, (Term(point, names, ratio),), 1)
+
+
+def register_recipe(point: MeterPoint, register: str, unit: str) -> Recipe:
+    """One register of a point by its name."""
+    return Recipe(point.carrier, unit, (Term(point, (register,), 1.0),), 1)
+
+
+def scope_recipe(
+    carrier: str,
+    boundary: tuple[BoundaryPoint, ...],
+    registers: Mapping[str, AbstractSet[str]],
+) -> Recipe | None:
+    """What a building or site used: import + own generation - export - into storage.
+
+    Args:
+        carrier: What is added up.
+        boundary: The points that make it up, as `Site.boundary` gives them.
+        registers: The registers each point ever showed, by point id.
+
+    Returns:
+        None where no point of the carrier makes up the scope. Points whose energy comes in
+        different units cannot be added: the unit is then that of the first, and points in another
+        are left with a ratio of NaN, so that their share is unknown and not wrong.
+    """
+    terms: list[Term] = []
+    unit = ""
+    for each in boundary:
+        has = registers.get(each.point.id, frozenset())
+        names, ratio, found = _energy_register(each.point, has)
+        unit = unit or found
+        ratio = ratio if found == unit else float("nan")
+        terms.append(Term(each.point, names, ratio * each.sign))
+        back = _present("active_export", has)
+        if carrier == "electricity" and each.part is not Part.GENERATION and back:
+            terms.append(Term(each.point, back, -float(each.sign)))
+    if not terms:
+        return None
+    return Recipe(carrier, unit, tuple(terms), len(boundary))
+
+
+def _present(register: str, registers: AbstractSet[str]) -> tuple[str, ...]:
+    """The register, or its tariffs where it is absent; empty if the point has neither."""
+    if register in registers:
+        return (register,)
+    return tuple(name for name in _TARIFFS[register] if name in registers)
+
+
+def _energy_register(
+    point: MeterPoint, registers: AbstractSet[str]
+) -> tuple[tuple[str, ...], float, str]:
+    """The registers that are a point's energy, the ratio to the unit, and the unit."""
+    if point.carrier == "electricity":
+        generated = _present("active_export", registers) if point.role == "generation" else ()
+        return generated or _present("active_import", registers) or ("active_import",), 1.0, "kWh"
+    if point.carrier == "gas":
+        return _gas(point, registers)
+    if point.carrier == "water":
+        return ("water_volume",), 1.0, "m3"
+    if point.carrier == "cooling":
+        return ("cooling",), 1.0, "kWh"
+    if point.carrier in ("heat", "steam"):
+        return ("heat",), 1.0, "kWh"
+    return ("volume",), 1.0, "m3"
+
+
+def _gas(point: MeterPoint, registers: AbstractSet[str]) -> tuple[tuple[str, ...], float, str]:
+    if "gas_energy" in registers:
+        return ("gas_energy",), 1.0, "kWh"
+    if point.net_calorific_value_mj_m3 is not None:
+        # 1 kWh = 3.6 MJ
+        return ("gas_volume",), point.net_calorific_value_mj_m3 / 3.6, "kWh"
+    return ("gas_volume",), 1.0, "m3"
