@@ -95,7 +95,7 @@ def resolve(
             if found.provisional:
                 reasons[_stand_in(factor, on)] = None
         else:
-            value[rows], held = _series_values(factor.series, starts[rows], width)
+            value[rows], held = _series_values(factor, starts[rows], width)
             index[rows] = np.where(np.isnan(value[rows]), -1, number)
             stands_in[rows] = held
             reasons.update(dict.fromkeys(_series_reasons(factor, value[rows], held)))
@@ -126,8 +126,8 @@ def _series_reasons(factor: EmissionFactor, value: Floats, held: NDArray[np.bool
     assert series is not None
     if np.isnan(value).any():
         reasons.append(
-            f"Factor {factor.id} has no value before {series.starts[0]}Z, where {series.file} "
-            "starts. Add the earlier rows, or let the version begin later."
+            f"Factor {factor.id} has values from {series.starts[0]}Z to {series.trusted_until}Z "
+            f"only, as {series.file} gives them. Add the missing rows there."
         )
     if held.any():
         reasons.append(
@@ -138,16 +138,26 @@ def _series_reasons(factor: EmissionFactor, value: Floats, held: NDArray[np.bool
 
 
 def _series_values(
-    series: FactorSeries, starts: Times, width: np.timedelta64
+    factor: EmissionFactor, starts: Times, width: np.timedelta64
 ) -> tuple[Floats, NDArray[np.bool_]]:
-    """Return each row's value, NaN before the first, and where the last one is held too long."""
+    """Return each row's value, NaN where there is none, and where the last one is only held.
+
+    The last value holds for the longest step of the series. After that it is held, and
+    flagged, until the version ends; a version without an end holds nothing.
+    """
+    series = factor.series
+    assert series is not None
     at_start = np.searchsorted(series.starts, starts, side="right") - 1
     at_end = np.searchsorted(series.starts, starts + width, side="left") - 1
     value = np.where(at_start >= 0, series.values[np.maximum(at_start, 0)], np.nan)
     changes = (at_start >= 0) & (at_end > at_start)
     if changes.any():
         value[changes] = _means(series, starts[changes], width)
-    return value, starts + width > series.trusted_until
+    late = starts + width > series.trusted_until
+    if factor.valid_until is None:
+        value[late] = np.nan
+        return value, np.zeros_like(late)
+    return value, late
 
 
 def _means(series: FactorSeries, starts: Times, width: np.timedelta64) -> Floats:

@@ -129,10 +129,6 @@ class VersionIn(_Strict):
                 "`valid_until` (the first day not covered) after `valid_from`",
                 {"found": f"{self.valid_from} to {self.valid_until}"},
             )
-        if self.series is not None and self.valid_until is None:
-            raise PydanticCustomError(
-                "validity", "`valid_until` of a series", {"found": "a series without an end"}
-            )
         return self
 
 

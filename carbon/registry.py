@@ -48,6 +48,7 @@ class FactorNotFound(LookupError):
             parts.append(f"Regions with this key: {', '.join(regions) or 'none'}.")
         if off:
             parts.append(f"Unverified and switched off until adopted: {', '.join(off)}.")
+            parts.append("To adopt one, name its id, document, page and person under `adopt`.")
         parts.append(_remedy(region, on, known))
         super().__init__(" ".join(parts))
         self.key, self.region, self.on, self.known_by = key, region, on, known_by
