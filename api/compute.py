@@ -1,0 +1,322 @@
+"""Tasks (meter points, period): fetch readings, call metering and carbon, save hours.
+
+What is dirty is recomputed and nothing else: a reading can only move the increments between it and
+its neighbours, so a dirty span is widened by a fixed number of readings and whole hours around it
+are made again. The same functions on the same readings give the same bits, however the spans fall.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from itertools import pairwise
+
+import numpy as np
+
+from api.emission_hours import emission_series
+from carbon.registry import Registry
+from metering.ledger.port import Dirty, Ledger
+from metering.periods import Period, local_day, midnight, to_us, whole_hours
+from metering.pipeline import hours_of, register_type, streams_of
+from metering.readings import SET_ASIDE, Readings
+from metering.registers import CONTEXT
+from metering.sites import Meter, MeterPoint, Site
+from metering.store.port import ReadingStore, Span
+from metering.units import Kind, RegisterType
+
+log = logging.getLogger(__name__)
+
+CODE = "1"
+"""Version of the calculation, part of what derived rows were made from."""
+
+ROWS_PER_TASK = 4_000_000
+"""A task reads about so many readings at once; bounds memory."""
+
+LONG = timedelta(days=2)
+"""Longer dirty spans are taken whole, without a look at which registers they touch."""
+
+_STEP = timedelta(microseconds=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """Hours of one register at one meter point that must be made again."""
+
+    point: MeterPoint
+    register: str
+    hours: Period
+
+
+@dataclass(frozen=True, slots=True)
+class Worked:
+    """What one round of recomputation did."""
+
+    ranges: int
+    windows: int
+    hours: int
+
+
+@dataclass(slots=True)
+class Recompute:
+    """Works off dirty ranges: energy hours, then the emissions of the same hours."""
+
+    store: ReadingStore
+    ledger: Ledger
+    sites: Callable[[], Mapping[str, Site]]
+    registry: Callable[[], Registry]
+    extra: Mapping[str, RegisterType] = field(default_factory=dict)
+    rounds: int = 0
+    """Finished rounds, for whoever waits for one."""
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def work_off(self) -> Worked:
+        """Recompute everything that is dirty now; safe to call again after a crash anywhere."""
+        with self._lock:
+            dirty = self.ledger.dirty()
+            windows = hours = 0
+            for site, ranges in self._by_site(dirty):
+                found = self._windows(site, ranges)
+                windows += len(found)
+                hours += self._make(site, found)
+            self.ledger.clear_dirty(dirty)
+            self.rounds += 1
+            return Worked(len(dirty), windows, hours)
+
+    def _by_site(self, dirty: Iterable[Dirty]) -> Iterator[tuple[Site, list[Dirty]]]:
+        sites = self.sites()
+        found: dict[str, list[Dirty]] = {}
+        for each in dirty:
+            found.setdefault(each.meter.partition("/")[0], []).append(each)
+        for name, ranges in sorted(found.items()):
+            if name in sites:
+                yield sites[name], ranges
+
+    def _windows(self, site: Site, ranges: Sequence[Dirty]) -> list[Window]:
+        """Which hours of which registers the dirty ranges can have moved."""
+        together: dict[tuple[str, str], Window] = {}
+        for period, meters in _alike(ranges, site).items():
+            for window in self._touched(site, period, meters):
+                key = (window.point.id, window.register)
+                if key in together:
+                    window = _joined(together[key], window)
+                together[key] = window
+        return [together[key] for key in sorted(together)]
+
+    def _touched(self, site: Site, period: Period, meters: Sequence[str]) -> Iterator[Window]:
+        readings = self._around(period, meters)
+        believed = (readings.flags & SET_ASIDE) == 0
+        low, high = to_us(period.start), to_us(period.end)
+        inside = (readings.read_at >= low) & (readings.read_at <= high)
+        for (meter, register), rows in _series_in(readings):
+            kind = register_type(register, self.extra)
+            if kind is None or kind.kind is Kind.INSTANT:
+                continue
+            long = period.end - period.start > LONG
+            if not long and not inside[rows].any():
+                continue
+            times = readings.read_at[rows][believed[rows] | inside[rows]]
+            if not len(times):
+                continue
+            few = (times < low).sum() < CONTEXT, (times > high).sum() < CONTEXT
+            for placement in site.placements_of(meter.partition("/")[2]):
+                hours = _with_fixtures(placement.meter, times[0], times[-1], few, site)
+                if placement.meter.starts <= hours.end and hours.start <= placement.meter.ends:
+                    yield Window(placement.point, register, hours)
+
+    def _around(self, period: Period, meters: Sequence[str]) -> Readings:
+        """The readings that bound what a dirty span touches; of a long one only its ends."""
+        start, end = period.start, period.end + _STEP
+        if end - start <= LONG:
+            return self.store.read(Period(start, end), meters=meters, before=CONTEXT, after=CONTEXT)
+        first = Period(start, start + _STEP)
+        last = Period(end - _STEP, end)
+        ends = [
+            self.store.read(first, meters=meters, before=CONTEXT, after=1),
+            self.store.read(last, meters=meters, before=1, after=CONTEXT),
+        ]
+        return _sorted(Readings.concat(ends))
+
+    def _make(self, site: Site, windows: Sequence[Window]) -> int:
+        """Compute and save the hours of windows, a bounded piece at a time."""
+        made = 0
+        for hours, group in _tasks(site, windows, self._density()):
+            made += self._one(site, hours, group)
+        return made
+
+    def _density(self) -> dict[str, float]:
+        """Readings a day of every meter, for the size of tasks."""
+        perday: dict[str, float] = {}
+        for each in self.store.summaries():
+            days = (each.last_read_at - each.first_read_at) / timedelta(days=1)
+            perday[each.meter] = perday.get(each.meter, 0.0) + each.count / max(days, 1.0)
+        return perday
+
+    def _one(self, site: Site, hours: Period, windows: Sequence[Window]) -> int:
+        points = list({window.point.id: window.point for window in windows}.values())
+        meters = sorted({site.meter_key(m.serial) for p in points for m in p.meters})
+        registers = sorted({window.register for window in windows})
+        readings = self.store.read(
+            hours, meters=meters, registers=registers, before=CONTEXT, after=CONTEXT
+        )
+        streams = streams_of(site, points, readings, extra=self.extra)
+        asked = {(w.point.id, w.register): w.hours for w in windows}
+        nothing = Period(hours.start, hours.start)
+        window = [
+            _clip(asked.get((point.id, register), nothing), hours)
+            for point, register in zip(streams.points, streams.registers, strict=True)
+        ]
+        series = hours_of(site, streams, hours, code=CODE, window=window)
+        spans = [Span(site.point_key(w.point), _clip(w.hours, hours), w.register) for w in windows]
+        self.store.replace("energy", series, spans=spans)
+        self._emit(site, points, windows, hours)
+        return len(series)
+
+    def _emit(
+        self, site: Site, points: Sequence[MeterPoint], windows: Sequence[Window], hours: Period
+    ) -> None:
+        """Make the emissions of the hours that were just made."""
+        spans: dict[str, Period] = {}
+        for window in windows:
+            clipped = _clip(window.hours, hours)
+            if clipped.start < clipped.end:
+                known = spans.get(window.point.id, clipped)
+                spans[window.point.id] = Period(
+                    min(known.start, clipped.start), max(known.end, clipped.end)
+                )
+        points = [point for point in points if point.id in spans]
+        if points:
+            subjects = [site.point_key(point) for point in points]
+            energy = self.store.series("energy", hours, subjects=subjects)
+            series = emission_series(site, points, energy, self.registry(), spans=spans)
+            self.store.replace(
+                "emissions",
+                series,
+                spans=[Span(site.point_key(p), spans[p.id]) for p in points],
+            )
+
+
+def _with_fixtures(
+    meter: Meter,
+    first: np.datetime64,
+    last: np.datetime64,
+    few: tuple[bool, bool],
+    site: Site,
+) -> Period:
+    """Whole hours from first to last reading, and to what was noted at an exchange near them."""
+    if few[0] and meter.installed:
+        first = min(first, to_us(meter.installed.at))
+    if few[1] and meter.removed:
+        last = max(last, to_us(meter.removed.at))
+    return whole_hours(first, last, tz=site.timezone)
+
+
+def _clip(period: Period, hours: Period) -> Period:
+    start = min(max(period.start, hours.start), hours.end)
+    return Period(start, max(start, min(period.end, hours.end)))
+
+
+def _joined(one: Window, other: Window) -> Window:
+    start = min(one.hours.start, other.hours.start)
+    return Window(one.point, one.register, Period(start, max(one.hours.end, other.hours.end)))
+
+
+def _alike(ranges: Sequence[Dirty], site: Site) -> dict[Period, list[str]]:
+    """Meters whose dirty spans fall on the same days, with the span that holds them all."""
+    found: dict[tuple[object, object], list[Dirty]] = {}
+    for each in ranges:
+        days = (
+            local_day(each.period.start, tz=site.timezone),
+            local_day(each.period.end, tz=site.timezone),
+        )
+        found.setdefault(days, []).append(each)
+    together: dict[Period, list[str]] = {}
+    for group in found.values():
+        period = Period(min(e.period.start for e in group), max(e.period.end for e in group))
+        together.setdefault(period, []).extend(sorted({e.meter for e in group}))
+    return together
+
+
+def _series_in(readings: Readings) -> Iterator[tuple[tuple[str, str], slice]]:
+    """The rows of each meter and register; `readings` are sorted by them."""
+    if not len(readings):
+        return
+    change = (np.diff(readings.meter) != 0) | (np.diff(readings.register) != 0)
+    bounds: list[int] = [0, *(np.flatnonzero(change) + 1).tolist(), len(readings)]
+    for low, high in pairwise(bounds):
+        meter = readings.meters[readings.meter[low]]
+        yield (meter, readings.registers[readings.register[low]]), slice(low, high)
+
+
+def _sorted(readings: Readings) -> Readings:
+    order = np.lexsort((readings.read_at, readings.register, readings.meter))
+    return readings.take(order)
+
+
+def _tasks(
+    site: Site, windows: Sequence[Window], density: Mapping[str, float]
+) -> Iterator[tuple[Period, list[Window]]]:
+    """Windows that lie together, cut at the site's days into pieces of bounded size."""
+    groups: dict[tuple[object, object], list[Window]] = {}
+    for window in windows:
+        days = (
+            local_day(window.hours.start, tz=site.timezone),
+            local_day(window.hours.end, tz=site.timezone),
+        )
+        groups.setdefault(days, []).append(window)
+    for group in groups.values():
+        for part in _bounded(site, group, density):
+            yield from _pieces(site, part, density)
+
+
+def _rows_per_day(site: Site, windows: Iterable[Window], density: Mapping[str, float]) -> float:
+    meters = {site.meter_key(m.serial) for w in windows for m in w.point.meters}
+    return sum(density.get(meter, 1.0) for meter in meters)
+
+
+def _bounded(
+    site: Site, windows: list[Window], density: Mapping[str, float]
+) -> Iterator[list[Window]]:
+    """Cut windows into groups of points of which one day fits a task."""
+    part: list[Window] = []
+    points: set[str] = set()
+    rows = 0.0
+    for window in windows:
+        if window.point.id not in points:
+            rows += _rows_per_day(site, [window], density)
+            if part and rows > ROWS_PER_TASK:
+                yield part
+                part, points, rows = [], set(), _rows_per_day(site, [window], density)
+            points.add(window.point.id)
+        part.append(window)
+    yield part
+
+
+def _pieces(
+    site: Site, windows: list[Window], density: Mapping[str, float]
+) -> Iterator[tuple[Period, list[Window]]]:
+    start = min(window.hours.start for window in windows)
+    end = max(window.hours.end for window in windows)
+    days = max(1, int(ROWS_PER_TASK / max(_rows_per_day(site, windows, density), 1.0)))
+    low = start
+    while low < end:
+        day = local_day(low, tz=site.timezone) + timedelta(days=min(days, 366))
+        high = min(end, midnight(day, tz=site.timezone))
+        piece = Period(low, high)
+        yield piece, [w for w in windows if w.hours.start < high and low < w.hours.end]
+        low = high
+
+
+def everything(store: ReadingStore, meters: Iterable[str]) -> list[tuple[str, Period]]:
+    """The whole span of readings of each meter, to be marked dirty."""
+    wanted = set(meters)
+    found: dict[str, Period] = {}
+    for each in store.summaries():
+        if each.meter in wanted:
+            known = found.get(each.meter, Period(each.first_read_at, each.last_read_at))
+            found[each.meter] = Period(
+                min(known.start, each.first_read_at), max(known.end, each.last_read_at)
+            )
+    return sorted(found.items())

@@ -1,0 +1,201 @@
+"""The stored emissions of meter points: energy hours × factor, one row an hour and point."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import date
+from itertools import pairwise
+
+import numpy as np
+
+from carbon.emissions import EmissionSource, Method, hourly_emissions, source_for
+from carbon.factor_columns import ResolvedFactors, resolve
+from carbon.registry import Registry
+from metering.energy import Term, point_recipe
+from metering.intervals import MEASURED_FOR, Rows, combine, roll_up
+from metering.periods import Every, Period, Times, edges, to_us
+from metering.series import Series
+from metering.sites import MeterPoint, Site
+
+METHOD: Method = "location"
+"""What is stored; the market method is computed when asked."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hours:
+    """The energy hours of one point, register by register."""
+
+    by_register: Mapping[str, Series]
+
+    @property
+    def registers(self) -> frozenset[str]:
+        """Registers of which anything is there."""
+        return frozenset(self.by_register)
+
+
+def split(series: Series) -> dict[str, Hours]:
+    """Take a series apart by subject and quantity; it is sorted by them."""
+    found: dict[str, dict[str, Series]] = {}
+    if len(series):
+        change = (np.diff(series.subject) != 0) | (np.diff(series.quantity) != 0)
+        bounds: list[int] = [0, *(np.flatnonzero(change) + 1).tolist(), len(series)]
+        for low, high in pairwise(bounds):
+            part = series.take(np.arange(low, high))
+            subject = series.subjects[series.subject[low]]
+            found.setdefault(subject, {})[series.quantities[series.quantity[low]]] = part
+    return {subject: Hours(registers) for subject, registers in found.items()}
+
+
+def term_rows(term: Term, hours: Hours | None, marks: Times, every: Every) -> Rows | None:
+    """The intervals of one term of a recipe; None if nothing of it is there."""
+    found = [] if hours is None else [hours.by_register.get(name) for name in term.registers]
+    parts = [roll_up(series, marks, every) for series in found if series is not None]
+    if not parts:
+        return None
+    return scaled(combine([(part, 1.0) for part in parts]), term.ratio)
+
+
+def scaled(rows: Rows, ratio: float) -> Rows:
+    """The same intervals in another unit, or with the other sign."""
+    return Rows(rows.edges, rows.value * ratio, rows.coverage, rows.measured, rows.flags)
+
+
+def factors_for(
+    site: Site,
+    source: EmissionSource,
+    starts: Times,
+    registry: Registry,
+    *,
+    width: np.timedelta64 | None = None,
+    known_by: date | None = None,
+) -> ResolvedFactors:
+    """The factors of a site's intervals; the residual mix is the country's."""
+    if source.key is None:
+        return ResolvedFactors.none(len(starts), source.reason)
+    region = site.region
+    if source.method == "market" and region:
+        region = region.partition("-")[0]
+    return resolve(
+        registry,
+        source.key,
+        region,
+        starts,
+        tz=site.timezone,
+        known_by=known_by,
+        provisional=site.provisional_factors,
+        width=width if width is not None else np.timedelta64(1, "h"),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Kind:
+    """What points have in common whose hours are multiplied together."""
+
+    source: EmissionSource
+    unit: str
+    reference: str | None
+
+
+def emission_series(
+    site: Site,
+    points: Sequence[MeterPoint],
+    energy: Series,
+    registry: Registry,
+    *,
+    spans: Mapping[str, Period],
+) -> Series:
+    """The emissions of meter points over their own spans, by the location method.
+
+    Args:
+        site: Whose points they are.
+        points: Which points.
+        energy: Their energy hours, at least over the spans; sorted as a store returns them.
+        registry: Where the factors are.
+        spans: Whole hours of each point, by point id.
+    """
+    hours = split(energy)
+    kinds: dict[_Kind, list[Series]] = {}
+    for point in points:
+        source = source_for(point.carrier, role=point.role, method=METHOD)
+        found = hours.get(site.point_key(point))
+        if source is None or found is None:
+            continue
+        recipe = point_recipe(point, found.registers)
+        activity = _activity(recipe.terms[0], found, spans[point.id], site)
+        if activity is not None:
+            kind = _Kind(source, recipe.unit, point.reference)
+            kinds.setdefault(kind, []).append(activity)
+    return Series.concat(
+        [_emissions(site, kind, Series.concat(parts), registry) for kind, parts in kinds.items()]
+    )
+
+
+def _activity(term: Term, found: Hours, span: Period, site: Site) -> Series | None:
+    """The hours of a point's energy in the recipe's unit, several registers added up."""
+    parts = [
+        inside(found.by_register[name], span)
+        for name in term.registers
+        if name in found.by_register
+    ]
+    if not parts:
+        return None
+    if len(parts) == 1:
+        return replace(parts[0], value=parts[0].value * term.ratio)
+    marks = edges(span, "hour", tz=site.timezone)
+    rolled = {
+        every: combine([(roll_up(part, marks, every), 1.0) for part in parts])
+        for every in MEASURED_FOR
+    }
+    rows = rolled["hour"]
+    keep = np.flatnonzero((rows.coverage > 0) | (rows.flags != 0))
+    none = np.zeros(len(keep), np.int32)
+    return Series(
+        subjects=(parts[0].subjects[parts[0].subject[0]],) if len(parts[0]) else ("",),
+        quantities=("",),
+        sources=("",),
+        subject=none,
+        quantity=none,
+        start=marks[:-1][keep],
+        duration_s=(np.diff(marks).astype(np.int64) / 1e6)[keep],
+        value=rows.value[keep] * term.ratio,
+        coverage=rows.coverage[keep],
+        **{f"measured_{every}": rolled[every].measured[keep] for every in MEASURED_FOR},
+        flags=rows.flags[keep],
+        source=none,
+    )
+
+
+def _emissions(site: Site, kind: _Kind, activity: Series, registry: Registry) -> Series:
+    starts, which = np.unique(activity.start, return_inverse=True)
+    resolved = factors_for(site, kind.source, starts, registry)
+    spread = ResolvedFactors(
+        resolved.value[which],
+        resolved.factor[which],
+        resolved.factors,
+        resolved.provisional[which],
+        resolved.reasons,
+    )
+    columns = hourly_emissions(activity.value, kind.unit, spread, reference=kind.reference)
+    names = (*(factor.id for factor in columns.factors), "")
+    return replace(
+        activity,
+        quantities=(quantity_name(kind.source),),
+        quantity=np.zeros(len(activity), np.int32),
+        sources=names,
+        source=np.where(columns.factor < 0, len(names) - 1, columns.factor).astype(np.int32),
+        value=columns.value,
+        flags=activity.flags | columns.flags,
+    )
+
+
+def quantity_name(source: EmissionSource) -> str:
+    """What emissions are stored under, such as `scope2.location`."""
+    name = f"scope{source.scope}" if source.scope else "unscoped"
+    return f"{name}.{source.method}" if source.method else name
+
+
+def inside(series: Series, period: Period) -> Series:
+    """The hours of a series that begin in a period."""
+    low, high = to_us(period.start), to_us(period.end)
+    return series.take((series.start >= low) & (series.start < high))
