@@ -21,19 +21,12 @@ RESIDUAL_KEY = "electricity.grid.residual"
 HEAT_KEY = "heat.purchased"
 
 _FUELS = {
-    "gas": "natural_gas",
-    "natural_gas": "natural_gas",
-    "diesel": "diesel",
-    "gasoline": "gasoline",
-    "lpg": "lpg",
-    "lng": "lng",
-    "anthracite": "anthracite",
-    "bituminous_coal": "bituminous_coal",
-    "coke": "coke",
-}
+    "natural_gas", "diesel", "gasoline", "kerosene", "fuel_oil", "lpg", "lng", "coal",
+    "anthracite", "bituminous_coal", "coke", "biomass", "hydrogen",
+}  # fmt: skip
 _HEAT = {"heat", "steam", "hot_water"}
 _COOLING = {"cooling", "chilled_water"}
-_NO_EMISSIONS = {"water", "hot_water_volume", "recycled_water", "temperature", "humidity"}
+_NO_EMISSIONS = {"water", "recycled_water", "temperature"}
 _NO_SOURCE_ROLES = {"generation", "storage"}
 
 _KJ = {"kWh": 3600, "MWh": 3_600_000, "kJ": 1, "MJ": 1000, "GJ": 1_000_000}
@@ -59,14 +52,14 @@ def source_for(
 ) -> EmissionSource | None:
     """Say which factor a meter point's activity is multiplied by.
 
-    Own generation and storage are no source of their own: what they save or lose is
-    already in the import of the main meter. Electricity by the market method counts
-    with the residual mix; green power contracts are not known here.
+    Own generation and storage are no source of their own: what they save, lose or burn
+    is already in what the main meters of the site show. Electricity by the market
+    method counts with the residual mix; green power contracts are not known here.
 
     Returns:
         None when the carrier or role causes no emissions row at all.
     """
-    if carrier in _NO_EMISSIONS or (carrier == "electricity" and role in _NO_SOURCE_ROLES):
+    if carrier in _NO_EMISSIONS or role in _NO_SOURCE_ROLES:
         return None
     if carrier == "electricity":
         return EmissionSource(2, method, LOCATION_KEY if method == "location" else RESIDUAL_KEY)
@@ -74,7 +67,8 @@ def source_for(
         return EmissionSource(2, None, HEAT_KEY)
     if carrier in _COOLING:
         return EmissionSource(2, None, "cooling.purchased")
-    if fuel := _FUELS.get(carrier):
+    fuel = "natural_gas" if carrier == "gas" else carrier
+    if fuel in _FUELS:
         return EmissionSource(1, None, f"fuel.{fuel}")
     return EmissionSource(
         None, None, None, f"No rule says which emissions the carrier {carrier!r} causes."

@@ -25,7 +25,7 @@ Quantity = TypeVar("Quantity", float, NDArray[np.float64])
 CALORIFIC = "standard_coal.calorific"
 EQUIVALENT = "standard_coal.equivalent.electricity"
 
-_CARRIERS = {"gas": "natural_gas", "hot_water": "heat"}
+_CARRIERS = {"gas": "natural_gas", "coal": "raw_coal", "hot_water": "heat"}
 _ENERGY_UNITS = {"kWh", "MWh", "kJ", "MJ", "GJ"}
 
 

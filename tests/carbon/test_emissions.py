@@ -17,6 +17,7 @@ from carbon.factor_columns import ResolvedFactors, resolve
 from carbon.factor_files import load_registry
 from carbon.gas_volume import BadReferenceCondition, reference_ratio
 from metering.readings import Flag
+from metering.sites import CARRIERS
 
 SHANGHAI = ZoneInfo("Asia/Shanghai")
 REGISTRY = load_registry()
@@ -172,7 +173,9 @@ def test_water_temperature_own_generation_and_storage_cause_no_row():
     assert source_for("temperature") is None
     assert source_for("electricity", role="generation") is None
     assert source_for("electricity", role="storage") is None
+    assert source_for("heat", role="generation") is None
     assert source_for("electricity", role="sub") is not None
+    assert source_for("electricity", role="IT") is not None
 
 
 def test_a_carrier_without_a_rule_is_not_silently_zero():
@@ -181,6 +184,16 @@ def test_a_carrier_without_a_rule_is_not_silently_zero():
     assert isinstance(found, EmissionSource)
     assert found.key is None
     assert "compressed_air" in found.reason
+
+
+def test_every_carrier_a_site_can_have_has_a_rule():
+    for carrier in CARRIERS:
+        found = source_for(carrier)
+        if carrier in {"water", "temperature"}:
+            assert found is None
+        else:
+            assert found.key, carrier
+            assert found.scope == (1 if found.key.startswith("fuel.") else 2)
 
 
 def test_every_fuel_and_the_default_keys_are_shipped():
