@@ -1,0 +1,247 @@
+"""From decoded messages to columns of readings: names coded, units converted, flags set.
+
+A flag set here is a function of the message and its arrival alone, never of the site model, so that
+the same journal gives the same readings whoever decodes it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ingest.journal_records import Record
+from ingest.rejections import Rejected, shown
+from metering.readings import Codes, Flag, Floats, Readings
+from metering.units import REGISTERS, Kind, RegisterType, UnknownUnit, unit_ratio
+
+_CACHED: Final = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class DecodeSettings:
+    """What is believed of a message."""
+
+    clock_ahead: timedelta = timedelta(minutes=5)
+    """A reading later than its arrival by more than this has a wrong clock."""
+    earliest: datetime = datetime(2000, 1, 1, tzinfo=UTC)
+    """A reading before this has a wrong clock."""
+    largest: float = 1e15
+    """A value beyond this, either way, is implausible. [canonical unit]"""
+    max_readings: int = 10_000
+    """In one message."""
+
+
+class Shape(NamedTuple):
+    """What the register names and units of a message mean."""
+
+    codes: Codes
+    ratios: Floats | None
+    """To the canonical units; None if all are 1."""
+
+
+class RegisterBook:
+    """The registers of an installation, numbered: the canonical ones and what profiles add."""
+
+    def __init__(self, added: Mapping[str, RegisterType]) -> None:
+        self.types = {**REGISTERS, **added}
+        self.names = tuple(self.types)
+        self.code_of = {name: code for code, name in enumerate(self.names)}
+        self.cumulative = np.array([t.kind is Kind.CUMULATIVE for t in self.types.values()])
+        self._ratios: dict[tuple[str, object], float] = {}
+
+    def code(self, name: object) -> int:
+        """Return the number of a register.
+
+        Raises:
+            Rejected: `unknown_register`.
+        """
+        code = self.code_of.get(name) if isinstance(name, str) else None
+        if code is None:
+            raise Rejected(
+                "unknown_register",
+                f"Wanted a register that a profile knows, found {shown(name)}. Known: "
+                f"{', '.join(self.names)}. Rename it at the gateway or add it to a profile.",
+            )
+        return code
+
+    def ratio(self, name: object, unit: object) -> float:
+        """Return what a value of a register is multiplied by to be canonical; 1 without a unit.
+
+        Raises:
+            Rejected: `unknown_unit`.
+        """
+        if unit is None or not isinstance(name, str):
+            return 1.0
+        if not isinstance(unit, str):
+            raise Rejected(
+                "unknown_unit", f"Wanted a unit as text for {name}, found {shown(unit)}."
+            )
+        if (known := self._ratios.get((name, unit))) is not None:
+            return known
+        try:
+            ratio = unit_ratio(unit, to=self.types[name].unit)
+        except UnknownUnit:
+            raise Rejected(
+                "unknown_unit",
+                f"Wanted a unit that fits {name} ({self.types[name].unit}), found {shown(unit)}. "
+                f"Correct the unit at the gateway or in the profile.",
+            ) from None
+        if len(self._ratios) < _CACHED:
+            self._ratios[name, unit] = ratio
+        return ratio
+
+
+class ShapeCache(dict[object, Shape]):
+    """Register names (and units) of a message -> what they mean; a fleet sends few shapes.
+
+    A key is a tuple of register names, or a pair of that and a tuple of (register, unit).
+    """
+
+    def __init__(self, book: RegisterBook) -> None:
+        super().__init__()
+        self._book = book
+
+    def __missing__(self, key: tuple[object, ...]) -> Shape:
+        """Work out a shape that was not seen before.
+
+        Raises:
+            Rejected: A name or unit is wrong, or there is no register at all.
+        """
+        if not key:
+            raise Rejected("no_registers", "Wanted at least one register.")
+        names, units = (key[0], dict(key[1])) if isinstance(key[0], tuple) else (key, {})  # type: ignore[call-overload]
+        codes = [self._book.code(name) for name in names]
+        ratios = [self._book.ratio(name, units.get(name)) for name in names]
+        shape = shape_of(codes, ratios)
+        if len(self) >= _CACHED:
+            self.clear()
+        self[key] = shape
+        return shape
+
+
+def shape_of(codes: Sequence[int], ratios: Sequence[float]) -> Shape:
+    """A shape from single numbers."""
+    plain = all(ratio == 1.0 for ratio in ratios)
+    return Shape(np.array(codes, np.int32), None if plain else np.array(ratios, np.float64))
+
+
+@dataclass(slots=True)
+class Columns:
+    """Decoded readings on their way into columns: one element per message part, and the values."""
+
+    meter: list[int] = field(default_factory=list)
+    read_us: list[int] = field(default_factory=list)
+    flags: list[int] = field(default_factory=list)
+    record: list[int] = field(default_factory=list)
+    """Which record of the batch."""
+    part: list[int] = field(default_factory=list)
+    shapes: list[Shape] = field(default_factory=list)
+    values: list[float] = field(default_factory=list)
+
+    def add(
+        self,
+        *,
+        meter: int,
+        read_us: int,
+        flags: int,
+        record: int,
+        part: int,
+        shape: Shape,
+        values: Sequence[float],
+    ) -> None:
+        """Append one reading of several registers."""
+        self.meter.append(meter)
+        self.read_us.append(read_us)
+        self.flags.append(flags)
+        self.record.append(record)
+        self.part.append(part)
+        self.shapes.append(shape)
+        self.values.extend(values)
+
+
+class Overflow(NamedTuple):
+    """A value that was finite in its own unit and is not in the canonical one."""
+
+    record: int
+    part: int
+    meter: int
+    register: int
+
+
+def readings_of(
+    columns: Columns,
+    records: Sequence[Record],
+    *,
+    meters: tuple[str, ...],
+    book: RegisterBook,
+    journal: str,
+    settings: DecodeSettings,
+) -> tuple[Readings, list[Overflow]]:
+    """Return the columns as readings, and the values that no longer fit a number."""
+    if not columns.shapes:
+        return Readings.empty(), []
+    record = np.array(columns.record, np.intp)
+    arrived = np.fromiter((r.received_at for r in records), np.int64, len(records))[record]
+    sequence = np.fromiter((r.sequence for r in records), np.int64, len(records))[record]
+    read_us = np.array(columns.read_us, np.int64)
+    flags = np.array(columns.flags, np.int32)
+    flags[_wrong_clock(read_us, arrived, settings)] |= int(Flag.CLOCK)
+    used, meter = np.unique(np.array(columns.meter, np.int32), return_inverse=True)
+
+    counts = np.fromiter((len(s.codes) for s in columns.shapes), np.intp, len(columns.shapes))
+    register = np.concatenate([shape.codes for shape in columns.shapes])
+    value = _canonical(columns, counts)
+    row_flags = np.repeat(flags, counts)
+    odd = (value < 0) & book.cumulative[register] | (np.abs(value) > settings.largest)
+    row_flags[odd] |= int(Flag.IMPLAUSIBLE)
+
+    readings = Readings(
+        meters=tuple(meters[code] for code in used),
+        registers=book.names,
+        journals=(journal,),
+        meter=np.repeat(meter.astype(np.int32), counts),
+        register=register,
+        read_at=np.repeat(read_us.view("datetime64[us]"), counts),
+        value=value,
+        flags=row_flags,
+        received_at=np.repeat(arrived.view("datetime64[us]"), counts),
+        journal=np.zeros(len(value), np.int32),
+        sequence=np.repeat(sequence, counts),
+    )
+    finite = np.isfinite(value)
+    if finite.all():
+        return readings, []
+    parts = np.repeat(np.arange(len(counts)), counts)
+    lost = [
+        Overflow(columns.record[p], columns.part[p], columns.meter[p], int(register[row]))
+        for row, p in ((int(row), int(parts[row])) for row in np.flatnonzero(~finite))
+    ]
+    return readings.take(finite), lost
+
+
+def _wrong_clock(
+    read_us: NDArray[np.int64], arrived_us: NDArray[np.int64], settings: DecodeSettings
+) -> NDArray[np.bool_]:
+    ahead_us = settings.clock_ahead // timedelta(microseconds=1)
+    earliest_us = (settings.earliest - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(
+        microseconds=1
+    )
+    return (read_us > arrived_us + ahead_us) | (read_us < earliest_us)
+
+
+def _canonical(columns: Columns, counts: NDArray[np.intp]) -> Floats:
+    value = np.array(columns.values, np.float64)
+    if all(shape.ratios is None for shape in columns.shapes):
+        return value
+    ratios = [
+        np.ones(count) if shape.ratios is None else shape.ratios
+        for shape, count in zip(columns.shapes, counts, strict=True)
+    ]
+    with np.errstate(over="ignore"):
+        value *= np.concatenate(ratios)
+    return value
