@@ -70,16 +70,13 @@ def factors_for(
     width: np.timedelta64 | None = None,
     known_by: date | None = None,
 ) -> ResolvedFactors:
-    """The factors of a site's intervals; the residual mix is the country's."""
+    """The factors of a site's intervals."""
     if source.key is None:
         return ResolvedFactors.none(len(starts), source.reason)
-    region = site.region
-    if source.method == "market" and region:
-        region = region.partition("-")[0]
     return resolve(
         registry,
         source.key,
-        region,
+        site.region,
         starts,
         tz=site.timezone,
         known_by=known_by,
@@ -122,7 +119,7 @@ def emission_series(
         if source is None or found is None:
             continue
         recipe = point_recipe(point, found.registers)
-        activity = _activity(recipe.terms[0], found, spans[point.id], site)
+        activity = _activity(site.point_key(point), recipe.terms[0], found, spans[point.id], site)
         if activity is not None:
             kind = _Kind(source, recipe.unit, point.reference)
             kinds.setdefault(kind, []).append(activity)
@@ -131,7 +128,7 @@ def emission_series(
     )
 
 
-def _activity(term: Term, found: Hours, span: Period, site: Site) -> Series | None:
+def _activity(subject: str, term: Term, found: Hours, span: Period, site: Site) -> Series | None:
     """The hours of a point's energy in the recipe's unit, several registers added up."""
     parts = [
         inside(found.by_register[name], span)
@@ -151,7 +148,7 @@ def _activity(term: Term, found: Hours, span: Period, site: Site) -> Series | No
     keep = np.flatnonzero((rows.coverage > 0) | (rows.flags != 0))
     none = np.zeros(len(keep), np.int32)
     return Series(
-        subjects=(parts[0].subjects[parts[0].subject[0]],) if len(parts[0]) else ("",),
+        subjects=(subject,),
         quantities=("",),
         sources=("",),
         subject=none,

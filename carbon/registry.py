@@ -136,13 +136,17 @@ class Registry:
 
 
 def _rank(factor: EmissionFactor, region: str | None) -> int | None:
-    """Say how closely a row fits a region, 0 the closest; None does not fit."""
+    """Say how closely a row fits a region, 0 the closest; None does not fit.
+
+    Whatever the operator put into the home wins over what was shipped.
+    """
+    shipped = 0 if factor.own else 3
+    if factor.region == region and region is not None:
+        return shipped
     if factor.region is None:
-        return 2 if factor.own else 5
-    if factor.region == region:
-        return 0 if factor.own else 1
+        return shipped + 2
     if factor.countrywide and region is not None and region.startswith(f"{factor.region}-"):
-        return 3 if factor.own else 4
+        return shipped + 1
     return None
 
 

@@ -76,12 +76,18 @@ def test_an_own_row_wins_over_a_shipped_one_of_its_region_where_it_covers_the_da
     assert found(rows, "CN-BJ", date(2022, 7, 1)).factor.value == 0.56
 
 
-def test_a_row_of_the_region_counts_before_an_own_row_for_any_region():
+def test_an_own_row_for_any_region_wins_over_what_was_shipped():
     rows = [row(0.55, 2023), row(0.40, 2023, region=None, own=True)]
 
-    assert found(rows, "CN-BJ", date(2023, 7, 1)).factor.value == 0.55
+    assert found(rows, "CN-BJ", date(2023, 7, 1)).factor.value == 0.40
     assert found(rows, "GB", date(2023, 7, 1)).factor.value == 0.40
     assert found(rows, None, date(2023, 7, 1)).factor.value == 0.40
+
+
+def test_an_own_row_of_the_region_wins_over_an_own_row_for_any():
+    rows = [row(0.50, 2023, own=True), row(0.40, 2023, region=None, own=True)]
+
+    assert found(rows, "CN-BJ", date(2023, 7, 1)).factor.value == 0.50
 
 
 def test_a_site_without_a_region_is_told_to_name_it():

@@ -1,0 +1,274 @@
+"""Figures of a site: the rows of registers, of energy and of emissions, for any span and interval.
+
+Hours, days, months and years come from the stored hours; quarter hours, and everything that is to
+be shown as it was known on another day, are computed from the readings by the same functions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date, timedelta
+
+import numpy as np
+
+from api.compute import CODE
+from api.emission_hours import factors_for, scaled, split
+from carbon.emissions import Method, hourly_emissions, source_for
+from carbon.factors import EmissionFactor
+from carbon.registry import Registry
+from metering.energy import Recipe, Term, point_recipe, register_recipe, scope_recipe
+from metering.intervals import Rows, combine, roll_up
+from metering.periods import Every, Period, Times, edges, midnight
+from metering.pipeline import Streams, hours_of, register_type, rows_of, streams_of
+from metering.readings import Codes, Flag, Floats
+from metering.registers import CONTEXT
+from metering.sites import BoundaryPoint, MeterPoint, Part, Site
+from metering.store.port import ReadingStore
+from metering.units import Kind, RegisterType
+
+_NOT_ADDED = {"temperature"}
+"""Carriers that are no amount of anything."""
+
+
+class NotCountable(ValueError):
+    """A register that has no amount over an interval, or that nobody knows."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """What is asked about: a point, a building, or the whole site."""
+
+    point: str | None = None
+    building: str | None = None
+
+    def subject(self, site: Site) -> str:
+        """The id answers print."""
+        return self.point or self.building or site.id
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class EmissionRows:
+    """Emissions of one carrier, scope and gas basis."""
+
+    carrier: str
+    scope: int | None
+    unit: str
+    rows: Rows
+
+
+@dataclass(slots=True)
+class Figures:
+    """Answers about one site, as it is known now or was known on another day."""
+
+    store: ReadingStore
+    site: Site
+    registry: Registry
+    extra: Mapping[str, RegisterType] = field(default_factory=dict)
+    known_by: date | None = None
+    _has: dict[str, set[str]] | None = None
+
+    # -- which points and registers -------------------------------------------------------------
+
+    def registers(self) -> Mapping[str, set[str]]:
+        """The registers each point ever showed, by point id."""
+        if self._has is None:
+            prefix = self.site.id + "/"
+            self._has = {}
+            for subject, quantity in self.store.quantities("energy"):
+                if subject.startswith(prefix):
+                    self._has.setdefault(subject.removeprefix(prefix), set()).add(quantity)
+        return self._has
+
+    def recipes(
+        self, scope: Scope, *, carrier: str | None = None, register: str | None = None
+    ) -> list[Recipe]:
+        """How the energy of a scope is added up, one recipe a carrier.
+
+        Raises:
+            PointNotFound: The site has no such point.
+            BuildingNotFound: The site has no such building.
+            NotCountable: The register is not one whose difference means anything.
+        """
+        if register is not None:
+            return self._of_register(scope, register, carrier)
+        if scope.point:
+            point = self.site.point(scope.point)
+            if carrier not in (None, point.carrier) or point.carrier in _NOT_ADDED:
+                return []
+            return [point_recipe(point, self.registers().get(point.id, set()))]
+        found = []
+        for name in self.site.carriers(scope.building):
+            if carrier in (None, name) and name not in _NOT_ADDED:
+                boundary = self.site.boundary(name, scope.building)
+                recipe = scope_recipe(name, boundary, self.registers())
+                found += [recipe] if recipe else []
+        return found
+
+    def _of_register(self, scope: Scope, register: str, carrier: str | None) -> list[Recipe]:
+        kind = register_type(register, self.extra)
+        if kind is None or kind.kind is Kind.INSTANT:
+            why = "is not known" if kind is None else "shows a momentary value, not an amount"
+            raise NotCountable(
+                f"Register {register!r} {why}. Wanted one that counts, such as active_import, "
+                "heat, volume, gas_volume or water_volume; momentary values are under /latest."
+            )
+        if scope.point:
+            return [register_recipe(self.site.point(scope.point), register, kind.unit)]
+        found = []
+        for name in self.site.carriers(scope.building):
+            boundary = self.site.boundary(name, scope.building)
+            points = [e.point for e in boundary if register in self.registers().get(e.point.id, ())]
+            if points and carrier in (None, name):
+                terms = tuple(Term(point, (register,), 1.0) for point in points)
+                found.append(Recipe(name, kind.unit, terms, len(points)))
+        return found
+
+    # -- rows -----------------------------------------------------------------------------------
+
+    def register_rows(
+        self, points: Sequence[MeterPoint], period: Period, every: Every
+    ) -> dict[tuple[str, str], Rows]:
+        """The intervals of every register of the points, by point id and register."""
+        if not points or period.start >= period.end:
+            return {}
+        marks = edges(period, every, tz=self.site.timezone)
+        if every == "15min":
+            streams = self._streams(points, period)
+            names = [(p.id, r) for p, r in zip(streams.points, streams.registers, strict=True)]
+            return dict(zip(names, rows_of(self.site, streams, period, every), strict=True))
+        if self.known_by is None:
+            subjects = [self.site.point_key(point) for point in points]
+            series = self.store.series("energy", period, subjects=subjects)
+        else:
+            streams = self._streams(points, period)
+            whole = Period(period.start, period.end)
+            series = hours_of(self.site, streams, whole, code=CODE)
+        found = split(series)
+        return {
+            (point.id, register): roll_up(hours, marks, every)
+            for point in points
+            if (at := found.get(self.site.point_key(point)))
+            for register, hours in at.by_register.items()
+        }
+
+    def _streams(self, points: Sequence[MeterPoint], period: Period) -> Streams:
+        meters = sorted({self.site.meter_key(m.serial) for p in points for m in p.meters})
+        until = None
+        if self.known_by is not None:
+            until = midnight(self.known_by + timedelta(days=1), tz=self.site.timezone)
+        readings = self.store.read(
+            period, meters=meters, before=CONTEXT, after=CONTEXT, known_by=until
+        )
+        return streams_of(self.site, points, readings, extra=self.extra)
+
+    def rows(self, recipe: Recipe, period: Period, every: Every) -> Rows:
+        """The intervals of a recipe: the sum of what is known, shares averaged over its points."""
+        points = list({term.point.id: term.point for term in recipe.terms}.values())
+        marks = edges(period, every, tz=self.site.timezone)
+        return _evaluate(recipe, self.register_rows(points, period, every), marks).flagged()
+
+    # -- emissions ------------------------------------------------------------------------------
+
+    def emissions(
+        self, scope: Scope, period: Period, every: Every, *, method: Method = "location"
+    ) -> tuple[list[EmissionRows], list[EmissionFactor], list[str]]:
+        """Emissions of a scope by carrier, scope and gas basis.
+
+        A building or site answers for what its main meters brought in; what it made itself has no
+        factor, and what it passed on is not taken off.
+
+        Returns:
+            The rows, the factors used, and the reasons where something is missing.
+        """
+        parts: dict[tuple[str, int | None], list[tuple[MeterPoint, Rows, str]]] = {}
+        used: dict[str, EmissionFactor] = {}
+        reasons: dict[str, None] = {}
+        for point in self._emitting(scope):
+            source = source_for(point.carrier, role=point.role, method=method)
+            if source is None:
+                continue
+            for unit, rows in self._emitted(point, period, every, method, used, reasons):
+                parts.setdefault((point.carrier, source.scope), []).append((point, rows, unit))
+        found = []
+        for (carrier, number), pieces in parts.items():
+            units = sorted({unit for _, _, unit in pieces if unit}) or ["kgCO2"]
+            for unit in units:
+                summed = combine([(r, 1.0) for _, r, u in pieces if u in (unit, "")])
+                found.append(EmissionRows(carrier, number, unit, summed.flagged()))
+        factors = [used[name] for name in sorted(used)]
+        return found, factors, list(reasons)
+
+    def _emitting(self, scope: Scope) -> list[MeterPoint]:
+        if scope.point:
+            return [self.site.point(scope.point)]
+        boundary: list[BoundaryPoint] = []
+        for carrier in self.site.carriers(scope.building):
+            boundary += self.site.boundary(carrier, scope.building)
+        return [each.point for each in boundary if each.part is Part.MAIN]
+
+    def _emitted(
+        self,
+        point: MeterPoint,
+        period: Period,
+        every: Every,
+        method: Method,
+        used: dict[str, EmissionFactor],
+        reasons: dict[str, None],
+    ) -> list[tuple[str, Rows]]:
+        """The emissions of one point, one piece for each gas basis; `""`: no factor at all."""
+        source = source_for(point.carrier, role=point.role, method=method)
+        assert source is not None
+        recipe = point_recipe(point, self.registers().get(point.id, set()))
+        step: Every = "15min" if every == "15min" else "hour"
+        marks = edges(period, every, tz=self.site.timezone)
+        fine = self.rows(recipe, period, step)
+        shares = fine if every == step else self.rows(recipe, period, every)
+        width = np.timedelta64(15, "m") if step == "15min" else np.timedelta64(1, "h")
+        resolved = factors_for(
+            self.site, source, fine.edges[:-1], self.registry, width=width, known_by=self.known_by
+        )
+        columns = hourly_emissions(fine.value, recipe.unit, resolved, reference=point.reference)
+        used |= {f.id: f for i, f in enumerate(columns.factors) if (columns.factor == i).any()}
+        reasons |= dict.fromkeys(columns.reasons)
+        units = columns.units or ("",)
+        return [
+            (unit, _coarse(fine, columns.in_unit(unit), columns.flags, shares, marks))
+            for unit in units
+        ]
+
+
+def _coarse(fine: Rows, value: Floats, marks: Codes, shares: Rows, to: Times) -> Rows:
+    """Add fine emission rows up into the asked intervals; their shares are those of the energy."""
+    size = len(to) - 1
+    cell = np.searchsorted(to, fine.edges[:-1], side="right") - 1
+    known = ~np.isnan(value)
+    total = np.bincount(cell[known], value[known], minlength=size)
+    anything = np.bincount(cell[known], minlength=size) > 0
+    # A missing factor matters only where there is something to multiply.
+    touched = np.where(np.isnan(fine.value), marks & ~int(Flag.PROVISIONAL_FACTOR), marks)
+    flags = np.zeros(size, np.int32)
+    np.bitwise_or.at(flags, cell, touched.astype(np.int32))
+    amount = np.where(anything, total, np.nan)
+    return Rows(to, amount, shares.coverage, shares.measured, shares.flags | flags)
+
+
+def _evaluate(recipe: Recipe, found: Mapping[tuple[str, str], Rows], marks: Times) -> Rows:
+    """Add up the terms of a recipe; a point's shares are those of its first term."""
+    by_point: dict[str, list[Rows]] = {}
+    for term in recipe.terms:
+        names = [(term.point.id, name) for name in term.registers]
+        parts = [(found[name], 1.0) for name in names if name in found]
+        if parts:
+            rows = scaled(combine(parts), term.ratio)
+            by_point.setdefault(term.point.id, []).append(rows)
+    if not by_point:
+        return Rows.unknown(marks)
+    points = []
+    for terms in by_point.values():
+        together = combine([(rows, 1.0) for rows in terms])
+        first = terms[0]
+        points.append(
+            (Rows(marks, together.value, first.coverage, first.measured, together.flags), 1.0)
+        )
+    return combine(points, shared=recipe.points)
