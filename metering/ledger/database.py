@@ -9,8 +9,9 @@ from __future__ import annotations
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager, nullcontext
+from operator import itemgetter
 from pathlib import Path
 
 from sqlalchemy import URL, Connection, Engine, Table, create_engine, event, make_url
@@ -118,6 +119,21 @@ class Database:
             set_={c.name: statement.excluded[c.name] for c in table.c if not c.primary_key},
         )
 
+    def upsert_plain(
+        self, connection: Connection, table: Table, rows: Sequence[dict[str, object]]
+    ) -> None:
+        """Upsert thousands of rows whose columns need no conversion.
+
+        The driver is handed the rows as they are, which takes half the time; every row must have
+        every column.
+        """
+        compiled = self.upsert(table).compile(dialect=connection.dialect)
+        order = compiled.positiontup
+        if order is None:
+            connection.exec_driver_sql(str(compiled), list(rows))
+        else:
+            connection.exec_driver_sql(str(compiled), list(map(itemgetter(*order), rows)))
+
     def insert_once(self, table: Table) -> sqlite.Insert | postgresql.Insert:
         """A statement that inserts a row unless there is one with the same key."""
         return self._insert(table).on_conflict_do_nothing(index_elements=list(table.primary_key))
@@ -197,16 +213,14 @@ def _sqlite_engine(url: URL) -> Engine:
 def _prepare(connection: sqlite3.Connection, _record: object) -> None:
     """Set up a new connection; the driver's own idea of transactions is switched off."""
     connection.isolation_level = None
-    cursor = connection.cursor()
     try:
-        _use_wal(cursor)
-        cursor.execute("PRAGMA synchronous=FULL")
-        cursor.execute("PRAGMA foreign_keys=ON")
-    except BaseException:
+        with closing(connection.cursor()) as cursor:
+            _use_wal(cursor)
+            cursor.execute("PRAGMA synchronous=FULL")
+            cursor.execute("PRAGMA foreign_keys=ON")
+    except sqlite3.Error:
         connection.close()
         raise
-    finally:
-        cursor.close()
 
 
 def _use_wal(cursor: sqlite3.Cursor) -> None:

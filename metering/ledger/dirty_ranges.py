@@ -27,10 +27,12 @@ LAST_US = 253_402_300_799_999_999
 
 def _joined(earlier: Range, later: Range) -> Range:
     """The smallest range that holds two, the second not starting before the first."""
-    if earlier == later:
-        return earlier
-    ends = [start + 1 if start == end else end for start, end in (earlier, later)]
-    return earlier[0], min(max(ends), LAST_US)
+    (start, end), (later_start, later_end) = earlier, later
+    if later_start == later_end > start:
+        later_end += 1
+    if start == end < later_end:
+        end += 1
+    return start, min(max(end, later_end), LAST_US)
 
 
 def _without_narrowest_gap(ranges: Sequence[Range]) -> list[Range]:
@@ -70,7 +72,8 @@ def mark(kept: Sequence[Range], spans: Sequence[Range]) -> tuple[list[Range], li
     """
     after = coalesce([*kept, *spans])
     starts = [start for start, _ in after]
+    gone = [start for start, _ in kept if start not in starts]
+    if len(after) == 1:
+        return after, gone
     marked = {bisect_right(starts, start) - 1 for start, _ in spans}
-    before = set(kept)
-    write = [found for i, found in enumerate(after) if i in marked or found not in before]
-    return write, sorted({start for start, _ in kept}.difference(starts))
+    return [at for i, at in enumerate(after) if i in marked or at not in kept], gone

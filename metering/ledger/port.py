@@ -102,7 +102,10 @@ class Ledger(Protocol):
         """Note that derived figures of meters no longer hold.
 
         Ranges of one meter that overlap or lie less than a day apart are kept as one; at most 16
-        ranges a meter are kept, then the closest are joined.
+        ranges a meter are kept, then the closest are joined. Every range a span falls into gets a
+        new version, also when its bounds stay. A period that is a single instant is kept as such
+        while it is alone; a range it is joined with contains it, if need be by ending one
+        microsecond later.
         """
 
     def dirty(self, *, limit: int = 100_000) -> list[Dirty]:
@@ -146,7 +149,11 @@ class Ledger(Protocol):
         """Mark all entries of these messages as replayed."""
 
     def note(self, noted: Sequence[Noted]) -> None:
-        """Keep findings; the same code, subject and instant once."""
+        """Keep findings; the same code, subject and instant once, as it was noted first.
+
+        What their data holds must have a form in JSON, or be an instant, a date, a period or a
+        NumPy number; it comes back as JSON has it.
+        """
 
     def findings(self, *, subject: str | None = None, code: str | None = None) -> list[Noted]:
         """Return findings by instant, subject and code."""
@@ -174,4 +181,4 @@ class Ledger(Protocol):
         """
 
     def close(self) -> None:
-        """Let go of the database."""
+        """Wait for calls under way, then let go of the database."""

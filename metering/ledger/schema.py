@@ -1,7 +1,11 @@
 """Brings a database to the schema this program knows, and refuses one it does not know.
 
-A new revision is written with `alembic revision --autogenerate`, run through `alembic_config`; its
-file is then made to stand alone (plain column types), and the migration test compares both.
+A revision is a file `migrations/versions/rNNNN_what.py`, each number one more than the last. A new
+one is begun on a database at the newest schema, inside `database.writing() as connection`, with
+`command.revision(alembic_config(connection), "what", rev_id="rNNNN", autogenerate=True)`; it is
+then made to stand alone (plain column types), and the migration tests compare it with `tables.py`.
+
+Alembic is imported only when there is something to migrate.
 """
 
 from __future__ import annotations
@@ -9,14 +13,14 @@ from __future__ import annotations
 import threading
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
-from alembic import command
-from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, inspect, text
 
 from metering.ledger.database import Database, LedgerRefused
+
+if TYPE_CHECKING:
+    from alembic.config import Config
 
 MIGRATIONS = Path(__file__).with_name("migrations")
 
@@ -29,6 +33,8 @@ _alembic = threading.Lock()
 
 def alembic_config(connection: Connection) -> Config:
     """What Alembic's commands need to work on an open connection."""
+    from alembic.config import Config
+
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
     config.set_main_option("path_separator", "os")
@@ -46,6 +52,8 @@ def migrate(database: Database) -> None:
     with _alembic, database.writing() as connection:
         _lock_for_migration(connection)
         if _known_revision(connection, database) != revisions()[0]:
+            from alembic import command
+
             command.upgrade(alembic_config(connection), "head")
 
 
@@ -68,8 +76,8 @@ def check_revision(database: Database) -> None:
 @cache
 def revisions() -> tuple[str, ...]:
     """The revisions this program knows, newest first."""
-    scripts = ScriptDirectory(str(MIGRATIONS))
-    return tuple(script.revision for script in scripts.walk_revisions())
+    files = (MIGRATIONS / "versions").glob("r[0-9]*.py")
+    return tuple(sorted((file.name.split("_")[0] for file in files), reverse=True))
 
 
 def _lock_for_migration(connection: Connection) -> None:
@@ -80,7 +88,10 @@ def _lock_for_migration(connection: Connection) -> None:
 
 def _known_revision(connection: Connection, database: Database) -> str | None:
     """The revision a database is at, None for an empty one."""
-    revision = MigrationContext.configure(connection).get_current_revision()
+    if not inspect(connection).has_table("alembic_version"):
+        return None
+    found = connection.execute(text("SELECT version_num FROM alembic_version"))
+    revision = cast(str | None, found.scalar_one_or_none())
     if revision is not None and revision not in revisions():
         raise LedgerRefused(
             f"The ledger {database.shown} is at schema {revision}, made by a newer Tanyuan; this "

@@ -117,7 +117,7 @@ class SqlLedger(Ledger):
                 ]
             if gone:
                 connection.execute(_DELETE_RANGE, gone)
-            connection.execute(self._db.upsert(tables.dirty_range), write)
+            self._db.upsert_plain(connection, tables.dirty_range, write)
 
     @override
     def dirty(self, *, limit: int = 100_000) -> list[Dirty]:
@@ -294,6 +294,6 @@ def _ranges_of(connection: Connection, meters: Sequence[str]) -> dict[str, list[
     wanted = select(_range.meter, _range.start_us, _range.end_us)
     for first in range(0, len(meters), _MAX_NAMES):
         some = wanted.where(_range.meter.in_(meters[first : first + _MAX_NAMES]))
-        for meter, start, end in connection.execute(some):
+        for meter, start, end in connection.execute(some).all():
             found[meter].append((start, end))
     return found
