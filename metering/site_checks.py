@@ -1,7 +1,6 @@
-"""Checks across a whole site model.
+"""What a reviewer must know about a site that loads: its figures are missing or weak somewhere.
 
-`model_problems` are contradictions: a file that has one is refused. `check_site` returns findings:
-the site works, but a figure will be missing or weaker than it could be. Codes of findings:
+The findings and their codes:
 
 - `site_empty`: there is no meter point at all
 - `point_without_meter`: nothing measures the point
@@ -20,10 +19,9 @@ the site works, but a figure will be missing or weaker than it could be. Codes o
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Set
 from itertools import pairwise
-from typing import Final, TypeAlias
+from typing import Final
 
 from metering.findings import Finding
 from metering.sites import (
@@ -32,13 +30,10 @@ from metering.sites import (
     Meter,
     MeterPoint,
     Part,
-    Placement,
     Quota,
     Site,
     closest,
 )
-
-Subject: TypeAlias = Site | Building | MeterPoint | Meter | Quota
 
 _ENERGY: Final = {
     "electricity": ("active_import", "active_export"),
@@ -53,124 +48,6 @@ _BY_FLOW: Final = ("gas", "water", "steam")
 _NOT_LIMITED_BY_POWER: Final = (*_BY_FLOW, "temperature")
 
 
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """A contradiction in the model, at a key of one of its parts."""
-
-    subject: Subject
-    key: str
-    wanted: str
-    found: str
-    remedy: str
-
-
-def model_problems(site: Site) -> Iterator[Problem]:
-    """Every contradiction between the parts of a site; a good site has none."""
-    yield from _repeated_ids("building", site.buildings)
-    yield from _repeated_ids("point", site.all_points())
-    yield from _repeated_ids("quota", site.quotas)
-    for serial in site.serials:
-        yield from _overlaps(site.placements_of(serial))
-    for point in site.all_points():
-        yield from _upstream_problems(site, point)
-    for quota in site.quotas:
-        yield from _subject_problems(site, quota)
-
-
-def _repeated_ids(
-    what: str, parts: Iterable[Building] | Iterable[MeterPoint] | Iterable[Quota]
-) -> Iterator[Problem]:
-    seen: set[str] = set()
-    for part in parts:
-        if part.id and part.id in seen:
-            remedy = f"Give one of the two {what}s another id."
-            yield Problem(part, "id", f"each {what} id once", f"{part.id!r} again", remedy)
-        seen.add(part.id)
-
-
-def _overlaps(placements: tuple[Placement, ...]) -> Iterator[Problem]:
-    """A serial that serves two points at once. Overlaps at one point are found in its list."""
-    for before, after in pairwise(placements):
-        if before.point is after.point or before.meter.ends <= after.meter.starts:
-            continue
-        serial = after.meter.serial
-        yield Problem(
-            after.meter,
-            "serial",
-            "each serial at one point at a time",
-            f"{serial!r} also at {before.point.id!r}",
-            f"Correct the serial; if the meter was moved, give `removed` at {before.point.id!r} "
-            f"and a later `installed` at {after.point.id!r}.",
-        )
-
-
-def exchange_problems(meters: tuple[Meter, ...]) -> Iterator[Problem]:
-    """Meters of one point, oldest first, that would serve it at the same time."""
-    for before, after in pairwise(meters):
-        if before.ends <= after.starts:
-            continue
-        if before.removed is None or after.installed is None:
-            wanted = "meters one after the other, with the dates of the exchange"
-            missing = (
-                f"no `removed` at {before.serial!r}"
-                if before.removed is None
-                else f"no `installed` at {after.serial!r}"
-            )
-            remedy = f"Give `removed` at {before.serial!r} and `installed` at {after.serial!r}."
-            yield Problem(after, "serial", wanted, missing, remedy)
-        else:
-            wanted = f"{after.serial!r} installed after {before.serial!r} was removed"
-            found = f"{after.starts:%Y-%m-%dT%H:%MZ} before {before.ends:%Y-%m-%dT%H:%MZ}"
-            yield Problem(after, "installed", wanted, found, "Correct one of the two times.")
-
-
-def _upstream_problems(site: Site, point: MeterPoint) -> Iterator[Problem]:
-    if point.upstream is None:
-        return
-    known = {each.id: each for each in site.all_points()}
-    wanted = "the id of the point that feeds this one"
-    found = repr(point.upstream)
-    if point.upstream == point.id:
-        yield Problem(point, "upstream", wanted, "the point itself", "Name another, or none.")
-    elif point.upstream not in known:
-        # A point may hang below one that the file does not describe: a finding. Only a name that
-        # is almost one of the file's is taken for a slip of the pen.
-        others = [each for each in known if each != point.id]
-        near = closest(point.upstream, others, cutoff=0.8)
-        if near:
-            remedy = f"Did you mean {near[0]}?"
-            yield Problem(point, "upstream", wanted, f"the unknown id {found}", remedy)
-    elif known[point.upstream].carrier != point.carrier:
-        other = f"{found}, which carries {known[point.upstream].carrier}"
-        remedy = "Name a point of the same carrier."
-        yield Problem(point, "upstream", f"a point that carries {point.carrier}", other, remedy)
-    elif any(up.upstream == point.id for up in site.upstream_of(point)):
-        chain = " < ".join([point.id, *(up.id for up in site.upstream_of(point)), point.id])
-        remedy = "Take `upstream` away from the point nearest the supply."
-        yield Problem(point, "upstream", "a tree of points", f"the circle {chain}", remedy)
-
-
-def _subject_problems(site: Site, quota: Quota) -> Iterator[Problem]:
-    if not quota.subject:
-        return
-    kinds = {
-        "site": [site.id],
-        "building": [building.id for building in site.buildings],
-        "point": [point.id for point in site.all_points()],
-    }
-    found = [kind for kind, ids in kinds.items() if quota.subject in ids]
-    if not found:
-        everything = [each for ids in kinds.values() for each in ids]
-        near = closest(quota.subject, everything, count=3)
-        remedy = f"Closest: {', '.join(near)}." if near else "Add it, or correct the id."
-        wanted = "the id of the site, of a building or of a point"
-        yield Problem(quota, "subject", wanted, f"the unknown id {quota.subject!r}", remedy)
-    elif len(found) > 1:
-        wanted = "an id that names one thing"
-        both = f"{quota.subject!r}, which is a {' and a '.join(found)}"
-        yield Problem(quota, "subject", wanted, both, f"Give the {found[1]} another id.")
-
-
 def check_site(site: Site) -> list[Finding]:
     """What a reviewer must know about a site that was loaded; the codes are stable."""
     if not site.all_points():
@@ -178,8 +55,9 @@ def check_site(site: Site) -> list[Finding]:
     findings = [*_scope_findings(site, None)]
     for building in site.buildings:
         findings += _scope_findings(site, building.id)
+    known = {point.id for point in site.all_points()}
     for point in site.all_points():
-        findings += _point_findings(site, point)
+        findings += _point_findings(point, known)
         for meter in point.meters:
             findings += _meter_findings(point, meter)
         findings += _exchange_findings(point)
@@ -212,7 +90,7 @@ def _scope_findings(site: Site, building: str | None) -> Iterator[Finding]:
             yield Finding("generation_without_main", message, {**data, "points": made})
 
 
-def _point_findings(site: Site, point: MeterPoint) -> Iterator[Finding]:
+def _point_findings(point: MeterPoint, known: Set[str]) -> Iterator[Finding]:
     data = {"point": point.id}
     if not point.meters:
         yield Finding("point_without_meter", f"Point {point.id!r} has no meter.", data)
@@ -224,7 +102,7 @@ def _point_findings(site: Site, point: MeterPoint) -> Iterator[Finding]:
             f"did you mean {near[0]}?",
             {**data, "role": point.role, "closest": near[0]},
         )
-    if point.upstream and point.upstream not in {each.id for each in site.all_points()}:
+    if point.upstream and point.upstream not in known:
         yield Finding(
             "upstream_unknown",
             f"Point {point.id!r} is fed by {point.upstream!r}, which the file does not describe.",

@@ -2,28 +2,30 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Mapping
-from datetime import date
-from functools import cache
 from typing import Final
-from zoneinfo import ZoneInfo, available_timezones
 
-from yaml.nodes import MappingNode, ScalarNode, SequenceNode
+from yaml.nodes import MappingNode
 
-from metering.dated import NEVER_KNOWN, Dated, DatedValue, HeatingSeason
 from metering.meter_points import Fixture, Meter, MeterPoint
-from metering.site_checks import exchange_problems, model_problems
+from metering.site_problems import exchange_problems, model_problems
 from metering.site_sections import Section
+from metering.site_values import (
+    carrier_of,
+    check_days,
+    dated,
+    heating_season,
+    item_of,
+    quota_unit,
+    zone,
+)
 from metering.site_yaml import TAG, ErrorLog
 from metering.sites import (
-    CARRIERS,
     QUOTA_PERIODS,
     Building,
     Quota,
     Site,
     closest,
-    quota_units,
 )
 from metering.units import REGISTERS, Kind
 
@@ -43,20 +45,6 @@ _METER_KEYS: Final = (
 _QUOTA_KEYS: Final = (
     "id", "subject", "carrier", "limit", "unit", "period", "source", "register", "from", "until",
 )  # fmt: skip
-
-_ITEM: Final = re.compile(r"[0-9]{2}[A-D][0-9]{2}")
-_MONTH_DAY: Final = re.compile(r"[0-9]{2}-[0-9]{2}")
-_CARRIER_ALIASES: Final = {"natural_gas": "gas"}
-_ZONE_ALIASES: Final = {
-    name: "Asia/Shanghai" for name in ("asia/beijing", "asia/peking", "beijing", "china", "cst")
-}
-_HOST_ZONES: Final = {"localtime", "Factory"}
-"""Names that mean another zone on another machine, or none."""
-
-
-@cache
-def _zones() -> frozenset[str]:
-    return frozenset(available_timezones() - _HOST_ZONES)
 
 
 class SiteReader:
@@ -78,12 +66,12 @@ class SiteReader:
             head = Section(empty, "site", self._log, _SITE_KEYS)
         else:
             head.require("id", "timezone")
-        season = _heating_season(head)
+        season = heating_season(head)
         site_id = head.identifier("id")
         site = Site(
             id=site_id,
             name=head.text("name") or site_id,
-            timezone=_zone(head),
+            timezone=zone(head),
             region=head.text("region"),
             language=head.choice("language", LANGUAGES, what="a language") or "en",
             provisional_factors=factors.flag("provisional") if factors else False,
@@ -107,8 +95,8 @@ class SiteReader:
             id=building_id,
             name=section.text("name") or building_id,
             use=section.text("use"),
-            area_m2=_dated(section, "area_m2", above=0),
-            people=_dated(section, "people", at_least=0),
+            area_m2=dated(section, "area_m2", above=0),
+            people=dated(section, "people", at_least=0),
             points=self._points(section, building_id),
         )
         self._sections[id(building)] = section
@@ -119,7 +107,7 @@ class SiteReader:
 
     def _point(self, section: Section, building: str | None) -> MeterPoint:
         section.require("id", "carrier", "role")
-        carrier = _carrier(section)
+        carrier = carrier_of(section)
         point = MeterPoint(
             id=section.identifier("id"),
             carrier=carrier,
@@ -127,7 +115,7 @@ class SiteReader:
             meters=self._meters(section),
             building=building,
             upstream=section.identifier("upstream", what="a point's id") or None,
-            item=_item(section, carrier),
+            item=item_of(section, carrier),
             net_calorific_value_mj_m3=section.number("net_calorific_value_mj_m3", above=0),
             reference=section.text("reference"),
             name=section.text("name"),
@@ -139,6 +127,7 @@ class SiteReader:
         if section.has("meter") and section.has("meters"):
             remedy = "Move the single `meter` into the list `meters`."
             section.fail("meter", "either `meter` or `meters`", "both", remedy)
+            return ()
         single = section.section("meter", _METER_KEYS)
         found = [self._meter(each) for each in section.sections("meters", _METER_KEYS)]
         if single is not None:
@@ -226,19 +215,19 @@ class SiteReader:
         register = section.text("register")
         if register is not None:
             self._check_register(section, "register", register)
-        carrier = _carrier(section)
+        carrier = carrier_of(section)
         period = section.choice("period", QUOTA_PERIODS, what="a period") or ""
         if period == "heating_season" and not seasonal:
             remedy = 'Add heating_season: {from: "11-15", until: "03-16"} to `site`.'
             section.fail("period", "the days of the heating season", "none at `site`", remedy)
         valid_from, valid_until = section.day("from"), section.day("until")
-        _check_days(section, valid_from, valid_until)
+        check_days(section, valid_from, valid_until)
         quota = Quota(
             id=section.identifier("id"),
             subject=section.identifier("subject", what="the id of a subject"),
             carrier=carrier,
             limit=section.number("limit", above=0) or 0.0,
-            unit=_quota_unit(section, carrier),
+            unit=quota_unit(section, carrier),
             period=period,
             source=section.text("source") or "",
             register=register,
@@ -247,114 +236,3 @@ class SiteReader:
         )
         self._sections[id(quota)] = section
         return quota
-
-
-def _zone(section: Section) -> ZoneInfo:
-    name = section.text("timezone")
-    if name is None:
-        return ZoneInfo("UTC")
-    if name in _zones():
-        return ZoneInfo(name)
-    alias = _ZONE_ALIASES.get(name.casefold())
-    near = [alias] if alias else closest(name, _zones(), count=3)
-    remedy = f"Did you mean {' or '.join(near)}?" if near else "Write it as Europe/London."
-    section.fail("timezone", "a time zone of the IANA database", repr(name), remedy)
-    return ZoneInfo("UTC")
-
-
-def _heating_season(head: Section) -> HeatingSeason | None:
-    section = head.section("heating_season", ("from", "until"))
-    if section is None:
-        return None
-    section.require("from", "until")
-    first, until = _month_day(section, "from"), _month_day(section, "until")
-    if first is None or until is None:
-        return None
-    if first == until:
-        section.fail("until", "another day than `from`", "the same", "Correct one of the two.")
-    return HeatingSeason(first, until)
-
-
-def _month_day(section: Section, key: str) -> tuple[int, int] | None:
-    text = section.text(key, what="a month and day")
-    if text is None:
-        return None
-    try:
-        if _MONTH_DAY.fullmatch(text):
-            # A year without 29 February: a season must begin and end every year.
-            day = date.fromisoformat(f"2001-{text}")
-            return day.month, day.day
-    except ValueError:
-        pass
-    section.fail(key, "a month and day of every year", repr(text), 'Write it as "11-15".')
-    return None
-
-
-def _carrier(section: Section) -> str:
-    node = section.node("carrier")
-    if isinstance(node, ScalarNode) and node.value in _CARRIER_ALIASES:
-        return _CARRIER_ALIASES[node.value]
-    return section.choice("carrier", CARRIERS, what="a carrier") or ""
-
-
-def _item(section: Section, carrier: str) -> str | None:
-    item = section.text("item")
-    if item is None:
-        return None
-    if not _ITEM.fullmatch(item):
-        remedy = "Write two digits, a letter from A to D and two digits."
-        section.fail("item", "a sub-item code such as 01A00", repr(item), remedy)
-    elif carrier not in ("electricity", ""):
-        found = f"{item!r} at a point that carries {carrier}"
-        section.fail("item", "a sub-item code at electricity only", found, "Take `item` away.")
-    return item
-
-
-def _quota_unit(section: Section, carrier: str) -> str:
-    unit = section.text("unit", what="a unit")
-    if unit is None:
-        return ""
-    unit = unit.replace("²", "2").replace("³", "3")
-    fitting = quota_units(carrier)
-    if carrier and unit not in fitting:
-        near = closest(unit, fitting)
-        hint = f"Did you mean {near[0]}? " if near else ""
-        known = f"Known: {', '.join(fitting)}." if fitting else "It cannot be limited."
-        section.fail("unit", f"a unit that fits {carrier}", repr(unit), hint + known)
-    return unit
-
-
-def _check_days(section: Section, valid_from: date | None, valid_until: date | None) -> None:
-    if valid_from and valid_until and valid_until <= valid_from:
-        remedy = "`until` is the first day it no longer holds."
-        section.fail("until", "a day after `from`", f"{valid_until}", remedy)
-
-
-def _dated(
-    section: Section, key: str, *, above: float | None = None, at_least: float | None = None
-) -> Dated:
-    """A number that holds for ever, or a list of {value, from, until}."""
-    if not isinstance(section.node(key), SequenceNode):
-        value = section.number(key, above=above, at_least=at_least)
-        return NEVER_KNOWN if value is None else Dated((DatedValue(value),))
-    found: list[tuple[date, date | None, float, Section]] = []
-    for entry in section.sections(key, ("value", "from", "until")):
-        entry.require("value", "from")
-        value = entry.number("value", above=above, at_least=at_least)
-        first, until = entry.day("from"), entry.day("until")
-        _check_days(entry, first, until)
-        if value is not None and first is not None:
-            found.append((first, until, value, entry))
-    found.sort(key=lambda each: each[0])
-    values = []
-    for index, (first, until, value, _) in enumerate(found):
-        if index + 1 < len(found):
-            following, _, _, later = found[index + 1]
-            if following == first or (until is not None and following < until):
-                wanted = "values one after the other"
-                held = f"{value:g} from {first} to {until or 'the next'}"
-                text = f"{following}, while {held} holds"
-                later.fail("from", wanted, text, "Correct `from` or the `until` before it.")
-            until = min(until or following, following)
-        values.append(DatedValue(value, first, until))
-    return Dated(tuple(values))
