@@ -224,13 +224,13 @@ def _prepare(connection: sqlite3.Connection, _record: object) -> None:
 
 
 def _use_wal(cursor: sqlite3.Cursor) -> None:
-    """Turn on the write-ahead log; SQLite does not wait for others here, so we do."""
-    tries = int(WAIT_S / _WAL_PAUSE_S)
-    for left in reversed(range(tries)):
+    """Turn on the write-ahead log; SQLite may not wait for others here, so we do."""
+    give_up_at = time.monotonic() + WAIT_S
+    while True:
         try:
             cursor.execute("PRAGMA journal_mode=WAL")
         except sqlite3.OperationalError as error:
-            if "locked" not in str(error) or not left:
+            if "locked" not in str(error) or time.monotonic() > give_up_at:
                 raise
             time.sleep(_WAL_PAUSE_S)
         else:

@@ -6,6 +6,7 @@ import gc
 import os
 import sqlite3
 import threading
+import time
 import warnings
 from datetime import UTC, datetime
 
@@ -86,8 +87,6 @@ def test_a_file_that_is_no_database_says_so(path):
 
 
 def test_a_database_another_process_holds_says_so_and_works_again_later(path, ledger, monkeypatch):
-    with ledger._db.reading() as connection:
-        connection.execute(text("SELECT 1"))
     monkeypatch.setattr(database_module, "WAIT_S", 0.05)
     hasty = open_ledger(f"sqlite:///{path}")
     other = sqlite3.connect(path, isolation_level=None)
@@ -103,6 +102,20 @@ def test_a_database_another_process_holds_says_so_and_works_again_later(path, le
     hasty.close()
 
     assert kept == "1"
+
+
+def test_a_new_database_that_is_locked_while_it_is_opened_says_so_in_time(path, monkeypatch):
+    monkeypatch.setattr(database_module, "WAIT_S", 0.05)
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("BEGIN EXCLUSIVE")
+    began = time.monotonic()
+
+    with pytest.raises(LedgerUnavailable, match=r"locked\. Another process has kept it"):
+        open_ledger(f"sqlite:///{path}")
+    took = time.monotonic() - began
+    other.close()
+
+    assert took < 5
 
 
 def test_a_full_disk_says_so_and_nothing_of_the_call_is_kept(ledger):
