@@ -1,10 +1,10 @@
 """Where a sum of days will end: days not known and days to come, valued by the days known so far.
 
 A working day is expected to use what the known working days used on average, a day of the weekend
-what the known ones of the weekend used. The band holds 90 % of the outcomes if the days to come
-vary around that as the known ones did: day-to-day variation, widened because neighbouring days
-resemble each other, and because the averages are themselves uncertain. It knows no season, no
-holiday and no plan: a winter is repeated until there are other days to repeat.
+what the known ones of the weekend used. The band holds 90 % of the outcomes if the missing days
+together differ from that by as much as one known week differs from the others; days that vary
+independently of each other would stay closer. It knows no season, no holiday and no plan: a winter
+is repeated until there are other days to repeat.
 """
 
 from __future__ import annotations
@@ -29,9 +29,6 @@ KNOWN_DAY: Final = 0.9
 
 MIN_DAYS_OF_A_KIND: Final = 7
 """With fewer known days of either kind all days are taken as one kind."""
-
-MAX_CORRELATION: Final = 0.95
-"""Days resemble their neighbours at most so much; beyond it a band means nothing. [1]"""
 
 QUANTILE: Final = 1.6449
 """Of the normal distribution, 95 %: 5 % lie above the band and 5 % below."""
@@ -86,7 +83,10 @@ def projection_of(
     rate = np.where(whole, value / np.where(whole, covered, 1.0), np.nan)
     mean = _means(rate, kind)
     expected = used + fsum((missing * mean[kind]).tolist())
-    spread = QUANTILE * sqrt(_variance(rate - mean[kind], missing, kind))
+    weeks = _variance_of_weeks((rate - mean[kind])[whole])
+    lacking = fsum(missing.tolist())
+    # a few days vary like days, many like whole weeks that keep to one side
+    spread = QUANTILE * sqrt(weeks * lacking * max(lacking, 7.0))
     lowest = expected - spread
     if not (value[known] < 0).any():
         # what is used stays used, unless energy can flow back
@@ -100,23 +100,14 @@ def _means(rate: Floats, kind: NDArray[np.intp]) -> Floats:
     return np.array([fsum(days.tolist()) / len(days) for days in found])
 
 
-def _variance(residual: Floats, missing: Floats, kind: NDArray[np.intp]) -> float:
-    """Of the sum of the missing days: s² · f · (M + Σ M_k² / n_k).
+def _variance_of_weeks(residual: Floats) -> float:
+    """Of the mean of one more week: s² (1 + 1 / w), from the w known weeks.
 
-    s² is the variance of a day around the mean of its kind, M_k the missing and n_k the known days
-    of a kind. f = (1 + r) / (1 - r) is the reach of the correlation r between neighbouring days.
-
-    Source: ASHRAE Guideline 14, effective number of observations n' = n (1 - r) / (1 + r).
+    A week is seven known days one after the other, whatever day it begins on; unknown days between
+    them are passed over, and what is left over at the end is left out.
     """
-    whole = ~np.isnan(residual)
-    count = np.bincount(kind[whole])
-    squares = fsum((residual[whole] ** 2).tolist())
-    if squares == 0:
-        return 0.0
-    pairs = whole[:-1] & whole[1:]
-    products = (residual[:-1] * residual[1:])[pairs]
-    alike = fsum(products.tolist()) / max(len(products), 1) / (squares / whole.sum())
-    alike = min(max(alike, 0.0), MAX_CORRELATION)
-    lacking = np.bincount(kind, missing, minlength=len(count))
-    days = fsum(lacking.tolist()) + fsum((lacking**2 / count).tolist())
-    return float(squares / (whole.sum() - len(count)) * (1 + alike) / (1 - alike) * days)
+    weeks = len(residual) // 7
+    means = [fsum(week) / 7 for week in residual[: weeks * 7].reshape(weeks, 7).tolist()]
+    middle = fsum(means) / weeks
+    squares = fsum((mean - middle) ** 2 for mean in means)
+    return squares / (weeks - 1) * (1 + 1 / weeks)
