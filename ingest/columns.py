@@ -186,14 +186,14 @@ def readings_of(
     if not columns.shapes:
         return Readings.empty(), []
     record = np.array(columns.record, np.intp)
-    arrived = np.fromiter((r.received_at for r in records), np.int64, len(records))[record]
-    sequence = np.fromiter((r.sequence for r in records), np.int64, len(records))[record]
+    arrived = np.array([r[1] for r in records], np.int64)[record]
+    sequence = np.array([r[0] for r in records], np.int64)[record]
     read_us = np.array(columns.read_us, np.int64)
     flags = np.array(columns.flags, np.int32)
     flags[_wrong_clock(read_us, arrived, settings)] |= int(Flag.CLOCK)
     used, meter = np.unique(np.array(columns.meter, np.int32), return_inverse=True)
 
-    counts = np.fromiter((len(s.codes) for s in columns.shapes), np.intp, len(columns.shapes))
+    counts = np.array([len(shape.codes) for shape in columns.shapes], np.intp)
     register = np.concatenate([shape.codes for shape in columns.shapes])
     value = _canonical(columns, counts)
     row_flags = np.repeat(flags, counts)

@@ -37,7 +37,7 @@ Route: TypeAlias = SiteMeters | tuple[Claim, ...] | Ignored | Rejected
 class Context:
     """What decoding needs to know, and what it remembers from message to message.
 
-    Made anew when a site or a profile changes. One thread decodes with it at a time.
+    Made anew when a site or a profile changes. Threads may share it.
 
     Args:
         sites: Site -> serial -> the meter's profile.
@@ -67,7 +67,7 @@ class Context:
             for serial, name in has.items():
                 code = code_of[f"{site}/{serial}"]
                 self.by_profile.setdefault((name, serial), []).append(code)
-        self.native_sites = _NativeSites(self.sites)
+        self.native_codes = _NativeCodes(self.sites)
         self._routes: dict[str, Route] = {}
         self.fingerprint = _fingerprint(self.meters, sites, profiles)
 
@@ -119,20 +119,20 @@ class Context:
         )
 
 
-class _NativeSites(dict[str, SiteMeters | None]):
-    """Topic -> the site of this home it names; None for anything else."""
+class _NativeCodes(dict[str, Mapping[str, int] | None]):
+    """Topic -> the meters of the site it names; None for anything else."""
 
     def __init__(self, sites: Mapping[str, SiteMeters]) -> None:
         super().__init__()
         self._sites = sites
 
-    def __missing__(self, topic: str) -> SiteMeters | None:
+    def __missing__(self, topic: str) -> Mapping[str, int] | None:
         native = parse_native(topic)
         site = self._sites.get(native.site) if native else None
         if len(self) >= _CACHED:
             self.clear()
-        self[topic] = site
-        return site
+        codes = self[topic] = site.codes if site else None
+        return codes
 
 
 def _fingerprint(

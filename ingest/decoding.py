@@ -51,7 +51,7 @@ def decode_batch(records: Sequence[Record], context: Context, *, journal: str) -
     careful = _Careful(records, context, journal)
     suspects = fill_fast(
         records,
-        context.native_sites,
+        context.native_codes,
         careful.columns,
         context.caches,
         max_readings=context.settings.max_readings,

@@ -1,0 +1,137 @@
+"""From decoded messages to the store and the ledger: idempotent steps in a fixed order.
+
+Mark dirty, keep what could not be read, write the readings, mark dirty once more, note conflicts.
+The first mark is for a crash in between, the second because a job may have worked off the first
+one before the readings were in.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+import numpy as np
+
+from ingest.context import Context
+from ingest.decoding import Decoded, decode_batch
+from ingest.journal_records import Record
+from ingest.rejections import printable
+from metering.findings import Finding
+from metering.ledger.port import Ledger, Noted, QuarantineEntry
+from metering.periods import Period, from_us, utc_text
+from metering.readings import SET_ASIDE, Readings
+from metering.store.port import ReadingStore
+
+log = logging.getLogger(__name__)
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_TICK: Final = timedelta(microseconds=1)
+_DAY_US: Final = 86_400_000_000
+
+
+def decode_sparing(records: Sequence[Record], context: Context, *, journal: str) -> Decoded:
+    """Decode; a record our decoder stumbles over is quarantined, and the others go on."""
+    try:
+        return decode_batch(records, context, journal=journal)
+    except Exception as fault:
+        if len(records) == 1:
+            log.exception("decoder: journal %s, message %d", journal, records[0].sequence)
+            return Decoded(Readings.empty(), [_fault_entry(records[0], fault, journal)])
+    middle = len(records) // 2
+    parts = [
+        decode_sparing(half, context, journal=journal)
+        for half in (records[:middle], records[middle:])
+    ]
+    return Decoded(
+        Readings.concat([part.readings for part in parts]),
+        [entry for part in parts for entry in part.rejected],
+        sum(part.ignored for part in parts),
+    )
+
+
+def keep(decoded: Decoded, store: ReadingStore, ledger: Ledger) -> int:
+    """Put what was decoded where it belongs; doing it again changes nothing.
+
+    Returns:
+        The number of conflicts it made.
+    """
+    spans = dirty_spans(decoded.readings)
+    if spans:
+        ledger.mark_dirty(spans)
+    if decoded.rejected:
+        ledger.quarantine(decoded.rejected)
+    if not len(decoded.readings):
+        return 0
+    conflicts = store.add(decoded.readings)
+    if spans:
+        ledger.mark_dirty(spans)
+    if len(conflicts):
+        ledger.note(_conflict_findings(conflicts))
+    return len(conflicts)
+
+
+def dirty_spans(readings: Readings) -> list[tuple[str, Period]]:
+    """The spans of each meter in which readings came; apart where a day lies between them.
+
+    Readings with a wrong clock or an implausible value mark nothing: they move no figure.
+    """
+    counting = readings.take((readings.flags & int(SET_ASIDE)) == 0)
+    if not len(counting):
+        return []
+    at = counting.read_at.astype(np.int64)
+    order = np.lexsort((at, counting.meter))
+    meter, at = counting.meter[order], at[order]
+    first = np.ones(len(at), np.bool_)
+    first[1:] = (np.diff(meter) != 0) | (np.diff(at) > _DAY_US)
+    starts = np.flatnonzero(first)
+    ends = np.append(starts[1:], len(at)) - 1
+    return [
+        (
+            counting.meters[meter[start]],
+            Period(
+                _EPOCH + timedelta(microseconds=int(at[start])),
+                _EPOCH + timedelta(microseconds=int(at[end])) + _TICK,
+            ),
+        )
+        for start, end in zip(starts, ends, strict=True)
+    ]
+
+
+def _conflict_findings(conflicts: Readings) -> list[Noted]:
+    """One finding for each meter and instant, whatever the number of registers."""
+    grouped: dict[tuple[str, np.datetime64], list[int]] = {}
+    for row in range(len(conflicts)):
+        key = (conflicts.meters[conflicts.meter[row]], conflicts.read_at[row])
+        grouped.setdefault(key, []).append(row)
+    noted = []
+    for (meter, read_at), rows in grouped.items():
+        values = {
+            conflicts.registers[conflicts.register[row]]: float(conflicts.value[row])
+            for row in rows
+        }
+        at = from_us(read_at)
+        message = (
+            f"{meter} said different things for {utc_text(at)}: {', '.join(sorted(values))}. "
+            f"What came last counts; the others stay in the store as superseded."
+        )
+        arrived = from_us(max(conflicts.received_at[row] for row in rows))
+        finding = Finding("reading.conflict", message, {"counts": values})
+        noted.append(Noted(meter, at, finding, arrived))
+    return noted
+
+
+def _fault_entry(record: Record, fault: Exception, journal: str) -> QuarantineEntry:
+    return QuarantineEntry(
+        journal=journal,
+        sequence=record.sequence,
+        part=-1,
+        received_at=_EPOCH + timedelta(microseconds=record.received_at),
+        topic=printable(record.topic),
+        code="decoder_fault",
+        message=(
+            f"Wanted to decode this message, found a fault of ours: {type(fault).__name__}: "
+            f"{printable(str(fault))}. Report it with the payload; replay after the repair."
+        ),
+    )
