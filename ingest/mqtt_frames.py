@@ -29,6 +29,7 @@ from ingest.mqtt_packets import (
 )
 
 _TOPICS_KEPT = 100_000
+_MAX_CONTROL_BYTES = 128 << 10
 _NO_DATA = b""
 _CLIENT_PACKETS = {1, 8, 10, 12, 14}
 
@@ -197,6 +198,11 @@ class FrameReader:
 
     def _control(self, first: int, packet: bytes, body: bytes) -> Packet:
         """Decode a packet that is not a PUBLISH."""
+        if len(packet) > _MAX_CONTROL_BYTES:
+            raise BadPacket(
+                Reason.PACKET_TOO_LARGE,
+                f"a packet {first:02X}h of {len(packet)} bytes; {_MAX_CONTROL_BYTES} are allowed",
+            )
         if not self.version:
             connect = _decode_connect(first, packet, body)
             self.version = connect.version
