@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from itertools import pairwise
@@ -68,13 +69,27 @@ class Recompute:
     sites: Callable[[], Mapping[str, Site]]
     registry: Callable[[], Registry]
     extra: Mapping[str, RegisterType] = field(default_factory=dict)
-    rounds: int = 0
-    """Finished rounds, for whoever waits for one."""
+    begun: int = 0
+    """Rounds that began, for whoever waits for one that begins after now."""
+    finished: int = 0
+    """The number of the last round that ended well."""
     _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    @property
+    def busy(self) -> bool:
+        """Whether a round is under way."""
+        return self._lock.locked()
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Let no round run meanwhile, such as while definitions change."""
+        with self._lock:
+            yield
 
     def work_off(self) -> Worked:
         """Recompute everything that is dirty now; safe to call again after a crash anywhere."""
         with self._lock:
+            self.begun += 1
             dirty = self.ledger.dirty()
             windows = hours = 0
             for site, ranges in self._by_site(dirty):
@@ -82,7 +97,7 @@ class Recompute:
                 windows += len(found)
                 hours += self._make(site, found)
             self.ledger.clear_dirty(dirty)
-            self.rounds += 1
+            self.finished = self.begun
             return Worked(len(dirty), windows, hours)
 
     def _by_site(self, dirty: Iterable[Dirty]) -> Iterator[tuple[Site, list[Dirty]]]:

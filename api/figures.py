@@ -7,7 +7,7 @@ be shown as it was known on another day, are computed from the readings by the s
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 
 import numpy as np
@@ -21,7 +21,7 @@ from metering.energy import Recipe, Term, point_recipe, register_recipe, scope_r
 from metering.intervals import Rows, combine, roll_up
 from metering.periods import Every, Period, Times, edges, midnight
 from metering.pipeline import Streams, hours_of, register_type, rows_of, streams_of
-from metering.readings import Codes, Flag, Floats
+from metering.readings import Codes, Flag, Floats, Readings
 from metering.registers import CONTEXT
 from metering.sites import BoundaryPoint, MeterPoint, Part, Site
 from metering.store.port import ReadingStore
@@ -153,14 +153,29 @@ class Figures:
         }
 
     def _streams(self, points: Sequence[MeterPoint], period: Period) -> Streams:
+        return self.streams(points, period)[1]
+
+    def streams(
+        self,
+        points: Sequence[MeterPoint],
+        period: Period,
+        *,
+        registers: Sequence[str] | None = None,
+    ) -> tuple[Readings, Streams]:
+        """The readings behind the intervals of a period, and laid along their points."""
         meters = sorted({self.site.meter_key(m.serial) for p in points for m in p.meters})
         until = None
         if self.known_by is not None:
             until = midnight(self.known_by + timedelta(days=1), tz=self.site.timezone)
         readings = self.store.read(
-            period, meters=meters, before=CONTEXT, after=CONTEXT, known_by=until
+            period,
+            meters=meters,
+            registers=registers,
+            before=CONTEXT,
+            after=CONTEXT,
+            known_by=until,
         )
-        return streams_of(self.site, points, readings, extra=self.extra)
+        return readings, streams_of(self.site, points, readings, extra=self.extra)
 
     def rows(self, recipe: Recipe, period: Period, every: Every) -> Rows:
         """The intervals of a recipe: the sum of what is known, shares averaged over its points."""
@@ -254,21 +269,23 @@ def _coarse(fine: Rows, value: Floats, marks: Codes, shares: Rows, to: Times) ->
 
 
 def _evaluate(recipe: Recipe, found: Mapping[tuple[str, str], Rows], marks: Times) -> Rows:
-    """Add up the terms of a recipe; a point's shares are those of its first term."""
+    """Add up the terms of a recipe; a point is known as far as all its terms are."""
     by_point: dict[str, list[Rows]] = {}
     for term in recipe.terms:
         names = [(term.point.id, name) for name in term.registers]
         parts = [(found[name], 1.0) for name in names if name in found]
         if parts:
             rows = scaled(combine(parts), term.ratio)
+            if np.isnan(term.ratio):
+                # In a unit that cannot be added to the others: unknown, and it shows.
+                rows = replace(rows, coverage=rows.coverage * 0, measured=rows.measured * 0)
             by_point.setdefault(term.point.id, []).append(rows)
     if not by_point:
         return Rows.unknown(marks)
     points = []
     for terms in by_point.values():
         together = combine([(rows, 1.0) for rows in terms])
-        first = terms[0]
-        points.append(
-            (Rows(marks, together.value, first.coverage, first.measured, together.flags), 1.0)
-        )
+        coverage = np.minimum.reduce([rows.coverage for rows in terms])
+        measured = np.minimum.reduce([rows.measured for rows in terms])
+        points.append((replace(together, coverage=coverage, measured=measured), 1.0))
     return combine(points, shared=recipe.points)

@@ -58,7 +58,10 @@ class Settings(BaseModel):
 
 
 def load_settings(
-    home: Path | None = None, *, environ: Mapping[str, str] | None = None, **given: object
+    home: Path | None = None,
+    *,
+    environ: Mapping[str, str] | None = None,
+    given: Mapping[str, object] | None = None,
 ) -> Settings:
     """Read the settings of a home.
 
@@ -78,7 +81,7 @@ def load_settings(
         if name != "home" and (text := env.get(PREFIX + name.upper())):
             values[name] = text
             origin[name] = "the environment"
-    values |= {name: value for name, value in given.items() if value is not None}
+    values |= {name: value for name, value in (given or {}).items() if value is not None}
     try:
         settings = Settings(home=place.absolute(), **values)  # type: ignore[arg-type]
     except ValidationError as error:

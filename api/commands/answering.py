@@ -1,0 +1,174 @@
+"""Commands that answer: energy, emissions, quota, trace, latest readings, status."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from api.commands.asking import as_json, known_by_option, put, site_option, span_options
+from api.output import print_fields, print_series, print_table
+
+
+@click.command()
+@span_options
+@click.option("--register", help="One register instead of the energy.")
+@as_json
+@click.pass_context
+def energy(
+    context: click.Context,
+    first: str,
+    until: str,
+    every: str,
+    point: str | None,
+    building: str | None,
+    carrier: str | None,
+    register: str | None,
+    site: str | None,
+    known_by: str | None,
+    json_out: bool,
+) -> int:
+    """Energy of a point, a building or the site."""
+    params = _params(first, until, every, point, building, carrier, site, known_by)
+    params["register"] = register
+    return put(context, "/energy", params, json_out=json_out, show=print_series)
+
+
+@click.command()
+@span_options
+@click.option(
+    "--method", type=click.Choice(["location", "market"]), default="location", show_default=True
+)
+@as_json
+@click.pass_context
+def emissions(
+    context: click.Context,
+    first: str,
+    until: str,
+    every: str,
+    point: str | None,
+    building: str | None,
+    carrier: str | None,
+    site: str | None,
+    known_by: str | None,
+    method: str,
+    json_out: bool,
+) -> int:
+    """Emissions of a point, a building or the site."""
+    params = _params(first, until, every, point, building, carrier, site, known_by)
+    params["method"] = method
+    return put(context, "/emissions", params, json_out=json_out, show=print_series)
+
+
+def _params(
+    first: str,
+    until: str,
+    every: str,
+    point: str | None,
+    building: str | None,
+    carrier: str | None,
+    site: str | None,
+    known_by: str | None,
+) -> dict[str, Any]:
+    return {
+        "from": first,
+        "to": until,
+        "every": every,
+        "point": point,
+        "building": building,
+        "carrier": carrier,
+        "site": site,
+        "known_by": known_by,
+    }
+
+
+@click.command()
+@click.option("--on", "on", required=True, metavar="DAY", help="State at the end of this day.")
+@site_option
+@known_by_option
+@as_json
+@click.pass_context
+def quota(
+    context: click.Context, on: str, site: str | None, known_by: str | None, json_out: bool
+) -> int:
+    """Use against every quota of the site."""
+    params = {"on": on, "site": site, "known_by": known_by}
+    return put(context, "/quota", params, json_out=json_out, show=_print_quotas)
+
+
+def _print_quotas(document: dict[str, Any]) -> None:
+    print_table(
+        f"Quotas at the end of {document['on']}",
+        ("quota", "subject", "used", "limit", "unit", "used share", "expected", "verdict"),
+        [
+            (
+                q["quota"],
+                q["subject"],
+                q["used"],
+                q["limit"],
+                q["unit"],
+                q["used_share"],
+                q["expected_share"],
+                q["verdict"],
+            )
+            for q in document["quotas"]
+        ],
+    )
+    for each in document["quotas"]:
+        for reason in each["reasons"]:
+            click.echo(f"{each['quota']}: {reason}")
+
+
+@click.command()
+@click.argument("kind", type=click.Choice(["energy", "emissions"]))
+@click.option("--point", required=True, metavar="ID", help="Meter point.")
+@click.option("--at", required=True, metavar="INSTANT", help="Inside the interval, with offset.")
+@click.option(
+    "--every",
+    type=click.Choice(["15min", "hour", "day", "month", "year"]),
+    default="hour",
+    show_default=True,
+)
+@site_option
+@known_by_option
+@as_json
+@click.pass_context
+def trace(
+    context: click.Context,
+    kind: str,
+    point: str,
+    at: str,
+    every: str,
+    site: str | None,
+    known_by: str | None,
+    json_out: bool,
+) -> int:
+    """Follow a figure back to the telegrams it came from."""
+    params = {"point": point, "at": at, "every": every, "site": site, "known_by": known_by}
+    return put(context, f"/trace/{kind}", params, json_out=json_out, show=print_fields)
+
+
+@click.command()
+@site_option
+@as_json
+@click.pass_context
+def latest(context: click.Context, site: str | None, json_out: bool) -> int:
+    """The newest reading of every register."""
+
+    def show(document: dict[str, Any]) -> None:
+        columns = ("meter", "register", "at", "value", "flags")
+        rows = [[each[name] for name in columns] for each in document["latest"]]
+        print_table("Latest readings", columns, rows)
+
+    return put(context, "/latest", {"site": site}, json_out=json_out, show=show)
+
+
+@click.command()
+@as_json
+@click.pass_context
+def status(context: click.Context, json_out: bool) -> int:
+    """Lag, silent meters, disk, last jobs."""
+    return put(context, "/status", json_out=json_out, show=print_fields)
+
+
+COMMANDS = [energy, emissions, quota, trace, latest, status]

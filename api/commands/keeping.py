@@ -1,0 +1,135 @@
+"""Commands that bring readings in, look after what could not be read, and run jobs."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import click
+
+from api.commands.asking import as_json, put, site_option
+from api.output import print_document, print_fields, print_table
+
+CHUNK = 1 << 20
+
+
+@click.command("import")
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@site_option
+@as_json
+@click.pass_context
+def import_(context: click.Context, file: Path, site: str | None, json_out: bool) -> int:
+    """Bring in readings from a CSV or Parquet FILE; they go through the journal."""
+
+    async def chunks() -> AsyncIterator[bytes]:
+        with file.open("rb") as opened:
+            while block := opened.read(CHUNK):
+                yield block
+
+    params = {"name": file.name, "site": site}
+    return put(
+        context,
+        "/import",
+        params,
+        json_out=json_out,
+        show=print_fields,
+        method="POST",
+        content=chunks(),
+    )
+
+
+@click.group()
+def quarantine() -> None:
+    """What could not be read: look at it, and decode it again after a fix."""
+
+
+@quarantine.command("list")
+@click.option("--code", help="Only this reason code.")
+@click.option(
+    "--state", type=click.Choice(["open", "replayed", "all"]), default="open", show_default=True
+)
+@click.option("--limit", type=click.IntRange(1, 100_000), default=1000, show_default=True)
+@as_json
+@click.pass_context
+def list_(context: click.Context, code: str | None, state: str, limit: int, json_out: bool) -> int:
+    """List reason, message and topic of what is in quarantine."""
+
+    def show(document: dict[str, Any]) -> None:
+        columns = ("sequence", "part", "code", "meter", "received_at", "message")
+        rows = [[each[name] for name in columns] for each in document["entries"]]
+        print_table(f"{document['open']} open", columns, rows)
+
+    params = {"code": code, "state": state, "limit": limit}
+    return put(context, "/quarantine", params, json_out=json_out, show=show)
+
+
+@quarantine.command("show")
+@click.argument("sequence", type=int)
+@as_json
+@click.pass_context
+def show(context: click.Context, sequence: int, json_out: bool) -> int:
+    """Show one message, with its payload."""
+    return put(context, f"/quarantine/{sequence}", json_out=json_out, show=print_fields)
+
+
+@quarantine.command("replay")
+@click.argument("sequence", type=int, required=False)
+@click.option("--code", help="Only this reason code.")
+@as_json
+@click.pass_context
+def replay(context: click.Context, sequence: int | None, code: str | None, json_out: bool) -> int:
+    """Decode quarantined messages again: one, those of a reason, or all."""
+    body = {"sequence": sequence, "code": code}
+    return put(
+        context,
+        "/quarantine/replay",
+        json_out=json_out,
+        show=print_fields,
+        method="POST",
+        body=body,
+    )
+
+
+@click.group()
+def job() -> None:
+    """Scheduled work."""
+
+
+@job.command("run")
+@click.argument("name")
+@click.option("--for", "day", required=True, metavar="DAY", help="Site day the run works on.")
+@as_json
+@click.pass_context
+def run(context: click.Context, name: str, day: str, json_out: bool) -> int:
+    """Run a job for one day, now."""
+    return put(
+        context,
+        f"/jobs/{name}/run",
+        {"for": day},
+        json_out=json_out,
+        show=print_fields,
+        method="POST",
+    )
+
+
+@job.command("list")
+@as_json
+@click.pass_context
+def jobs(context: click.Context, json_out: bool) -> int:
+    """Show the timetable and the last runs."""
+    return put(context, "/jobs", json_out=json_out, show=print_fields)
+
+
+@click.command()
+@as_json
+@click.pass_context
+def rebuild(context: click.Context, json_out: bool) -> int:
+    """Make the store and all figures again from the journal."""
+    from api.rebuilding import rebuild_home
+
+    print_document(rebuild_home(context.obj.settings), as_json=json_out)
+    return 0
+
+
+COMMANDS = [import_, quarantine, job, rebuild]

@@ -1,0 +1,200 @@
+"""The scheduler: timetable, and what it starts."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+from apscheduler.schedulers.background import BackgroundScheduler
+from apscheduler.triggers.cron import CronTrigger
+
+from api.answers import Document
+from api.live import meter_documents
+from api.questions import BadQuestion
+from api.quota_answers import quota_document
+from api.services import Services
+from metering.findings import Finding
+from metering.ledger.port import Noted
+from metering.periods import Period, local_day, utc_text
+from metering.sites import Site, closest
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A piece of work with a timetable."""
+
+    name: str
+    cron: str
+    """When it starts, in site time: minute hour day month weekday."""
+    what: str
+    run: Callable[[Services, Site, Period], list[Noted]]
+    """The work. Running it twice for one period leaves the same result as once."""
+
+
+def _day_before(now: datetime, tz: ZoneInfo) -> Period:
+    today = local_day(now, tz=tz)
+    return Period.days(today - timedelta(days=1), today, tz=tz)
+
+
+def make_intervals(given: Services, site: Site, period: Period) -> list[Noted]:
+    """Make the hours of a day again from its readings."""
+    meters = [site.meter_key(serial) for serial in site.serials]
+    given.ledger.mark_dirty([(meter, period) for meter in meters])
+    given.recompute.work_off()
+    return []
+
+
+def check_quotas(given: Services, site: Site, period: Period) -> list[Noted]:
+    """Hold every quota against its use at the end of a day."""
+    day = local_day(period.start, tz=site.timezone)
+    found = []
+    for use in quota_document(given.figures(site.id), day)["quotas"]:
+        if use["verdict"] in ("exceeded", "at_risk", "not_assessable"):
+            reasons = " ".join(use["reasons"])
+            sentence = f"Quota {use['quota']} of {use['subject']}: {use['verdict']}. {reasons}"
+            finding = Finding(f"quota.{use['verdict']}", sentence.strip(), use)
+            found.append(_noted(given, f"{site.id}/{use['subject']}", period, finding))
+    return found
+
+
+def find_silent(given: Services, site: Site, period: Period) -> list[Noted]:
+    """Name the meters that were silent at the end of a day."""
+    found = []
+    for meter in meter_documents(given.store, site, min(period.end, given.now())):
+        if meter["silent"]:
+            last = meter["last_read_at"] or "never"
+            finding = Finding(
+                "meter.silent",
+                f"Meter {meter['meter']} at {meter['point']} is silent; last reading: {last}. "
+                "Look at its gateway, then at the quarantine.",
+                meter,
+            )
+            found.append(_noted(given, f"{site.id}/{meter['point']}", period, finding))
+    return found
+
+
+def verify_journal(given: Services, site: Site, period: Period) -> list[Noted]:
+    """Read the whole journal and check its hashes and chain."""
+    verification = given.journal.verify()
+    return [
+        _noted(given, site.id, period, Finding("journal.damaged", problem))
+        for problem in verification.problems
+    ]
+
+
+def _noted(given: Services, subject: str, period: Period, finding: Finding) -> Noted:
+    return Noted(subject, period.start, finding, given.now())
+
+
+JOBS = {
+    job.name: job
+    for job in (
+        Job("intervals.daily", "20 0 * * *", "hours of yesterday, made again", make_intervals),
+        Job("quotas.daily", "0 1 * * *", "quotas at the end of yesterday", check_quotas),
+        Job("meters.silent", "30 1 * * *", "meters silent since yesterday", find_silent),
+        Job("journal.verify", "0 3 * * sun", "hashes and chain of the journal", verify_journal),
+    )
+}
+"""The timetable."""
+
+
+def run_for(given: Services, name: str, day: date) -> Document:
+    """Run a job for one site day, for every site.
+
+    Raises:
+        BadQuestion: There is no such job.
+    """
+    if name not in JOBS:
+        near = closest(name, JOBS)
+        hint = f"Did you mean {near[0]}?" if near else ""
+        raise BadQuestion(f"No job {name!r}. Known: {', '.join(JOBS)}. {hint}".strip())
+    runs = []
+    for site in given.catalog.sites().values():
+        period = Period.days(day, day + timedelta(days=1), tz=site.timezone)
+        noted = start(given, JOBS[name], site, period)
+        runs.append(
+            {
+                "site": site.id,
+                "start": utc_text(period.start),
+                "end": utc_text(period.end),
+                "findings": [
+                    {"code": each.finding.code, "message": each.finding.message} for each in noted
+                ],
+            }
+        )
+    return {"job": name, "for": day.isoformat(), "runs": runs}
+
+
+def start(given: Services, job: Job, site: Site, period: Period) -> list[Noted]:
+    """Run a job for a period, and keep what it found and how it ended."""
+    log.info("%s: start, %s, %s to %s", job.name, site.id, period.start, period.end)
+    given.catch_up()
+    run = given.ledger.start_job(job.name, period, at=given.now())
+    try:
+        noted = job.run(given, site, period)
+        given.ledger.note(noted)
+    except Exception as error:
+        given.ledger.end_job(run, at=given.now(), failed=f"{type(error).__name__}: {error}")
+        raise
+    given.ledger.end_job(run, at=given.now())
+    log.info("%s: done, %s findings", job.name, len(noted))
+    return noted
+
+
+def schedule(given: Services) -> BackgroundScheduler:
+    """Start the timetable; every job runs in each site's own time."""
+    scheduler = BackgroundScheduler(
+        timezone="UTC", job_defaults={"coalesce": True, "misfire_grace_time": 3600}
+    )
+    for site in given.catalog.sites().values():
+        for job in JOBS.values():
+            scheduler.add_job(
+                _run_now,
+                CronTrigger.from_crontab(job.cron, timezone=site.timezone),
+                args=[given, job, site.id],
+                id=f"{site.id}:{job.name}",
+            )
+    scheduler.start()
+    return scheduler
+
+
+def _run_now(given: Services, job: Job, site_id: str) -> None:
+    site = given.catalog.site(site_id)
+    period = _day_before(given.now(), site.timezone)
+    try:
+        start(given, job, site, period)
+    except Exception:
+        log.exception(
+            "%s: failed for %s; run it again with: job run %s", job.name, site_id, job.name
+        )
+
+
+def jobs_document(given: Services) -> Document:
+    """The timetable and the last runs."""
+    return {
+        "timetable": [
+            {"job": job.name, "cron": job.cron, "what": job.what} for job in JOBS.values()
+        ],
+        "runs": run_documents(given),
+    }
+
+
+def run_documents(given: Services, *, limit: int = 20) -> list[Document]:
+    """The last runs of jobs, newest first."""
+    return [
+        {
+            "job": run.job,
+            "start": utc_text(run.period.start),
+            "end": utc_text(run.period.end),
+            "started_at": utc_text(run.started_at),
+            "ended_at": utc_text(run.ended_at) if run.ended_at else None,
+            "status": run.status,
+            "message": run.message,
+        }
+        for run in given.ledger.job_runs(limit=limit)
+    ]

@@ -1,0 +1,95 @@
+"""How commands print: a document as JSON, or as tables for people; messages go to stderr."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from api.answers import to_json
+
+
+def stdout() -> Console:
+    """Where answers go."""
+    return Console(file=sys.stdout, highlight=False, soft_wrap=True)
+
+
+def stderr() -> Console:
+    """Where logs, progress and messages go."""
+    return Console(file=sys.stderr, highlight=False)
+
+
+def print_json(body: bytes) -> None:
+    """Print a document's bytes and nothing else."""
+    sys.stdout.buffer.write(body)
+    sys.stdout.buffer.flush()
+
+
+def print_document(document: dict[str, Any], *, as_json: bool) -> None:
+    """Print a document that was made here."""
+    if as_json:
+        print_json(to_json(document))
+    else:
+        print_fields(document)
+
+
+def print_fields(document: dict[str, Any], *, indent: int = 0) -> None:
+    """Print a document as lines of names and values."""
+    console = stdout()
+    pad = " " * indent
+    for name, value in document.items():
+        if isinstance(value, dict):
+            console.print(f"{pad}{name}:", markup=False)
+            print_fields(value, indent=indent + 2)
+        elif isinstance(value, list) and value and isinstance(value[0], dict):
+            console.print(f"{pad}{name}:", markup=False)
+            for each in value:
+                print_fields(each, indent=indent + 2)
+                console.print()
+        else:
+            console.print(f"{pad}{name}: {text_of(value)}", markup=False)
+
+
+def text_of(value: object) -> str:
+    """A value as people read it; unknown is a dash."""
+    if value is None:
+        return "–"
+    if isinstance(value, float):
+        return f"{value:,.3f}".rstrip("0").rstrip(".")
+    if isinstance(value, list | tuple):
+        return ", ".join(text_of(each) for each in value) or "–"
+    return str(value)
+
+
+def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    """Print rows under headings; numbers are rounded for reading."""
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False)
+    for column in columns:
+        table.add_column(column)
+    for row in rows:
+        table.add_row(*[text_of(cell) for cell in row])
+    stdout().print(table)
+
+
+def print_series(document: dict[str, Any]) -> None:
+    """Print the series of an energy or emissions answer."""
+    for series in document["series"]:
+        scope = f", scope {series['scope']}" if series.get("scope") else ""
+        print_table(
+            f"{series['subject']}: {series['carrier']}{scope} [{series['unit']}]",
+            ("start", "value", "coverage", "measured", "flags"),
+            [
+                (r["start"], r["value"], r["coverage"], r["measured"], r["flags"])
+                for r in series["rows"]
+            ],
+        )
+    if not document["series"]:
+        stderr().print("Nothing of that kind is metered there.")
+    for reason in document.get("reasons", []):
+        stderr().print(reason, markup=False)
+    if document.get("behind"):
+        behind = document["behind"]
+        stderr().print(f"Behind: {behind['messages']} messages are not included yet.")

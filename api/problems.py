@@ -1,0 +1,130 @@
+"""Domain errors as HTTP problem documents (RFC 9457); nothing else turns an error into HTTP."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import orjson
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+
+from api.auth import NotAllowed
+from api.catalog import SiteNotFound
+from api.figures import NotCountable
+from api.home import HomeBusy, HomeError
+from api.questions import BadQuestion
+from api.tracing import NothingToTrace
+from carbon.emissions import MixedGasBases
+from carbon.factor_files import FactorFileError
+from carbon.gas_volume import BadReferenceCondition
+from carbon.registry import FactorNotFound
+from ingest.import_rows import ImportRefused
+from ingest.profiles import ProfileErrors
+from ingest.quarantine import NotQuarantined
+from ingest.segments import JournalError
+from metering.ledger.port import LedgerUnavailable
+from metering.site_files import SiteErrors
+from metering.sites import BuildingNotFound, MeterNotFound, PointNotFound
+from metering.store.port import StoreDamaged, StoreUnavailable
+
+log = logging.getLogger(__name__)
+
+MEDIA = "application/problem+json"
+
+STATUS: dict[type[Exception], tuple[int, str]] = {
+    BadQuestion: (400, "The question cannot be answered as it stands"),
+    NotCountable: (400, "No amount can be given"),
+    NotAllowed: (401, "A token is needed"),
+    SiteNotFound: (404, "No such site"),
+    BuildingNotFound: (404, "No such building"),
+    PointNotFound: (404, "No such meter point"),
+    MeterNotFound: (404, "No such meter"),
+    NothingToTrace: (404, "Nothing to trace"),
+    NotQuarantined: (404, "Not in quarantine"),
+    FactorNotFound: (409, "No emission factor"),
+    MixedGasBases: (409, "Gas bases differ"),
+    BadReferenceCondition: (409, "Reference condition cannot be read"),
+    SiteErrors: (422, "The site file has errors"),
+    FactorFileError: (422, "A factor file has errors"),
+    ProfileErrors: (422, "A profile has errors"),
+    ImportRefused: (422, "The file cannot be imported"),
+    HomeBusy: (409, "The home is in use"),
+    HomeError: (409, "The home cannot be used"),
+    JournalError: (503, "The journal does not accept more"),
+    StoreUnavailable: (503, "The store does not answer"),
+    StoreDamaged: (503, "The store is damaged"),
+    LedgerUnavailable: (503, "The ledger does not answer"),
+}
+"""Error → HTTP status and title. 4xx: refused; 5xx: a fault of ours or of what we depend on."""
+
+
+def problem_of(error: Exception) -> dict[str, Any]:
+    """The problem document of a domain error; of any other, a fault of ours without its text."""
+    for kind, (status, title) in STATUS.items():
+        if isinstance(error, kind):
+            return document(status, title, str(error), code=_code(type(error)))
+    return document(
+        500,
+        "A fault of ours",
+        f"{type(error).__name__}; the log of the process has the details.",
+        code="internal",
+    )
+
+
+def document(status: int, title: str, detail: str, *, code: str) -> dict[str, Any]:
+    """A problem document; `type` is stable, the sentences may be reworded."""
+    return {
+        "type": f"urn:tanyuan:problem:{code}",
+        "title": title,
+        "status": status,
+        "detail": detail,
+    }
+
+
+def _code(kind: type[Exception]) -> str:
+    name = "".join(f"-{c.lower()}" if c.isupper() else c for c in kind.__name__)
+    return name.lstrip("-")
+
+
+def respond(problem: dict[str, Any]) -> Response:
+    """A problem as an HTTP response."""
+    return Response(
+        orjson.dumps(problem, option=orjson.OPT_APPEND_NEWLINE),
+        status_code=problem["status"],
+        media_type=MEDIA,
+    )
+
+
+def install(app: FastAPI) -> None:
+    """Turn every error of the app into a problem document."""
+
+    async def domain(request: Request, error: Exception) -> Response:
+        problem = problem_of(error)
+        if problem["status"] >= 500:
+            log.error("%s %s: %s", request.method, request.url.path, error, exc_info=error)
+        return respond(problem)
+
+    async def validation(request: Request, error: Exception) -> Response:
+        assert isinstance(error, RequestValidationError)
+        lines = [
+            f"{'.'.join(str(part) for part in fault['loc'][1:])}: {fault['msg']}, "
+            f"found {fault.get('input')!r}"
+            for fault in error.errors()
+        ]
+        return respond(
+            document(400, "The question cannot be answered", "; ".join(lines), code="bad-question")
+        )
+
+    async def http(request: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)
+        return respond(
+            document(error.status_code, "Not found here", str(error.detail), code="http")
+        )
+
+    for kind in STATUS:
+        app.add_exception_handler(kind, domain)
+    app.add_exception_handler(Exception, domain)
+    app.add_exception_handler(RequestValidationError, validation)
+    app.add_exception_handler(HTTPException, http)

@@ -1,0 +1,191 @@
+"""`up`: both doors, the line, the timetable and the page, in one process until told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING
+
+import uvicorn
+from fastapi import FastAPI
+
+from api.app import create_app
+from api.home import Running
+from api.jobs import schedule
+from api.problems import problem_of
+from api.services import Services, open_services
+from api.settings import Settings
+from ingest.listener import Listener, ListenerSettings
+from ingest.mqtt_users import load_users
+
+if TYPE_CHECKING:
+    from ingest.subscriber import Subscriber
+
+log = logging.getLogger(__name__)
+
+
+class DoorTaken(RuntimeError):
+    """A port cannot be listened on."""
+
+
+def run(settings: Settings, *, ready: Callable[[Services, Running], None] | None = None) -> None:
+    """Run until SIGTERM or SIGINT; SIGHUP reads site and factor files again.
+
+    Args:
+        settings: Of the installation.
+        ready: Called once both doors answer.
+    """
+    logging.getLogger().setLevel(settings.log_level)
+    with open_services(settings) as services, doors(services) as running:
+        stop = threading.Event()
+        with _signals(services, stop):
+            print_where(running, settings)
+            if ready is not None:
+                ready(services, running)
+            stop.wait()
+        log.info("stopping")
+
+
+def print_where(running: Running, settings: Settings) -> None:
+    """Say on stderr where the doors are."""
+    from api.output import stderr
+
+    stderr().print(
+        f"tanyuan is up: MQTT {settings.bind}:{running.mqtt_port}, "
+        f"console http://{settings.bind}:{running.http_port}/  (pid {running.pid})",
+        markup=False,
+        soft_wrap=True,
+    )
+
+
+@contextmanager
+def doors(services: Services) -> Iterator[Running]:
+    """Open both doors and keep the line and the timetable moving while inside."""
+    settings = services.settings
+    with ExitStack() as stack:
+        listener = Listener(services.journal, _listener_settings(settings))
+        listener.start()
+        stack.callback(listener.stop)
+        services.listener = listener
+        if settings.broker:
+            subscriber = _subscriber(services)
+            subscriber.start()
+            stack.callback(subscriber.stop)
+            services.subscriber = subscriber
+        services.line.start()
+        stack.callback(services.line.stop)
+        scheduler = schedule(services)
+        stack.callback(scheduler.shutdown, wait=False)
+        app = create_app(services)
+        _mount_console(app, services)
+        port = stack.enter_context(_served(app, settings))
+        running = Running(os.getpid(), listener.port, port, services.run_token)
+        services.home.announce(running)
+        stack.callback(services.home.withdraw)
+        yield running
+
+
+def _mount_console(app: FastAPI, services: Services) -> None:
+    """Put the console's pages onto the app."""
+    from api.console import mount
+
+    mount(app, services)
+
+
+def _listener_settings(settings: Settings) -> ListenerSettings:
+    users = load_users(settings.mqtt_users) if settings.mqtt_users else None
+    return ListenerSettings(
+        bind=settings.bind,
+        port=settings.mqtt_port,
+        users=users,
+        max_packet_bytes=settings.mqtt_max_packet_bytes,
+    )
+
+
+def _subscriber(services: Services) -> Subscriber:
+    """The session on an outside broker; paho is imported only where there is one."""
+    from ingest.subscriber import Subscriber, SubscriberSettings
+
+    settings = services.settings
+    secret = settings.broker_password
+    wanted = SubscriberSettings(
+        url=settings.broker or "",
+        password=secret.get_secret_value() if secret else None,
+        topic=settings.broker_topic,
+        share=settings.broker_share,
+        client_id=settings.broker_client_id,
+        protocol=settings.broker_protocol,
+    )
+    return Subscriber(services.journal, wanted)
+
+
+@contextmanager
+def _served(app: FastAPI, settings: Settings) -> Iterator[int]:
+    """Serve the app in a thread with a loop of its own; gives the port."""
+    door = _listening(settings)
+    config = uvicorn.Config(
+        app, log_config=None, access_log=False, timeout_graceful_shutdown=3, ws="websockets-sansio"
+    )
+    server = uvicorn.Server(config)
+    thread = threading.Thread(
+        target=lambda: asyncio.run(server.serve(sockets=[door])), name="http", daemon=True
+    )
+    thread.start()
+    try:
+        while not server.started:
+            if not thread.is_alive():
+                raise DoorTaken("The HTTP server ended while it started; the log says why.")
+            thread.join(0.01)
+        yield int(door.getsockname()[1])
+    finally:
+        server.should_exit = True
+        thread.join(10)
+        with contextlib.suppress(OSError):
+            door.close()
+
+
+def _listening(settings: Settings) -> socket.socket:
+    family = socket.AF_INET6 if ":" in settings.bind else socket.AF_INET
+    door = socket.socket(family, socket.SOCK_STREAM)
+    door.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        door.bind((settings.bind, settings.http_port))
+        door.listen(2048)
+    except OSError as error:
+        door.close()
+        raise DoorTaken(
+            f"Cannot listen for HTTP on {settings.bind}:{settings.http_port} ({error.strerror}). "
+            "Set TANYUAN_HTTP_PORT to another port, 0 for a free one, or stop what uses this one."
+        ) from error
+    return door
+
+
+@contextmanager
+def _signals(services: Services, stop: threading.Event) -> Iterator[None]:
+    """Stop on SIGTERM and SIGINT, reload on SIGHUP, as long as we are inside."""
+
+    def reload() -> None:
+        try:
+            changed = services.reload()
+            log.warning("reloaded; new site versions: %s", ", ".join(changed) or "none")
+        except Exception as error:
+            log.exception("not reloaded, what was loaded stays: %s", problem_of(error)["detail"])
+
+    handlers = {
+        signal.SIGTERM: lambda *_: stop.set(),
+        signal.SIGINT: lambda *_: stop.set(),
+        signal.SIGHUP: lambda *_: threading.Thread(target=reload, name="reload").start(),
+    }
+    before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

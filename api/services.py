@@ -1,0 +1,187 @@
+"""What routes, commands and jobs are handed: one home, opened, with its parts joined together."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
+from typing import TYPE_CHECKING
+
+from api.answers import Document
+from api.catalog import Catalog
+from api.compute import Recompute
+from api.figures import Figures
+from api.home import Home
+from api.line import Behind, Line
+from api.settings import Settings
+from carbon.factor_files import load_registry
+from carbon.registry import Registry
+from ingest.context import Context
+from ingest.journal import Journal
+from ingest.listener import Listener
+from ingest.profile_model import Profiles
+from ingest.profiles import load_profiles
+from ingest.projector import Projector
+from ingest.quarantine import Quarantine
+from metering.ledger.port import Ledger
+from metering.ledger.sql_ledger import open_ledger
+from metering.periods import utc_text
+from metering.store.duckdb_store import open_duckdb
+from metering.store.port import ReadingStore
+
+if TYPE_CHECKING:
+    from ingest.subscriber import Subscriber
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Services:
+    """The parts of one installation."""
+
+    settings: Settings
+    home: Home
+    journal: Journal
+    store: ReadingStore
+    ledger: Ledger
+    catalog: Catalog
+    profiles: Profiles
+    registry: Registry
+    projector: Projector
+    quarantine: Quarantine
+    recompute: Recompute
+    line: Line
+    context: Context
+    started_at: datetime
+    run_token: str = field(default_factory=lambda: secrets.token_urlsafe(24))
+    listener: Listener | None = None
+    subscriber: Subscriber | None = None
+
+    @property
+    def tokens(self) -> list[str]:
+        """Who may ask: nobody is turned away where no token is set."""
+        secret = self.settings.http_token
+        return [secret.get_secret_value(), self.run_token] if secret else []
+
+    def now(self) -> datetime:
+        """The time."""
+        return datetime.now(UTC)
+
+    def figures(self, site: str | None, *, known_by: date | None = None) -> Figures:
+        """The figures of a site, as known now or on another day.
+
+        Raises:
+            SiteNotFound: No such site, or several and none named.
+        """
+        model = self.catalog.site(site)
+        if known_by is not None:
+            model = self.catalog.known_by(model, known_by)
+        return Figures(self.store, model, self.registry, self.profiles.registers, known_by)
+
+    def current(self, document: Document, behind: Behind | None) -> Document:
+        """The document, saying what it does not include yet if that is so."""
+        if behind is None:
+            return document
+        oldest = utc_text(behind.oldest) if behind.oldest else None
+        return document | {"behind": {"messages": behind.messages, "oldest": oldest}}
+
+    def catch_up(self) -> Behind | None:
+        """Include everything acknowledged before now, or say what is missing."""
+        wait = self.settings.answer_wait_s if self.line.moving else float("inf")
+        return self.line.catch_up(wait)
+
+    def reload(self) -> list[str]:
+        """Read site files and factors again; return the sites that changed.
+
+        Raises:
+            SiteErrors: A site file cannot be used; nothing changes then.
+            FactorFileError: A factor file cannot be used; nothing changes then.
+        """
+        registry = load_registry(self.home.factors)
+        changed = self.catalog.load(now=self.now())
+        self.registry = registry
+        with self.recompute.paused():
+            self.catalog.apply(self.store, registry)
+        self.context = Context.of(self.catalog.sites().values(), self.profiles)
+        self.quarantine.replay_all_if_changed()
+        return changed
+
+
+@contextmanager
+def open_services(settings: Settings) -> Iterator[Services]:
+    """Own a home and open everything in it.
+
+    Raises:
+        HomeError: It is no home, or another process owns it.
+        SiteErrors: A site file cannot be used.
+        FactorFileError: A factor file cannot be used.
+        ProfileErrors: A profile cannot be used.
+    """
+    home = Home(settings.home)
+    home.check()
+    with ExitStack() as stack:
+        stack.enter_context(home.owned())
+        registry = load_registry(home.factors)
+        profiles = load_profiles(*([home.profiles] if home.profiles.is_dir() else []))
+        ledger = open_ledger(settings.ledger_url)
+        stack.callback(ledger.close)
+        catalog = Catalog(home.path, ledger, profiles.registers)
+        catalog.load(now=datetime.now(UTC))
+        journal = Journal(
+            home.journal,
+            segment_bytes=settings.journal_segment_mb << 20,
+            archive=settings.journal_archive,
+            min_free_bytes=settings.min_free_mb << 20,
+        )
+        stack.callback(journal.close)
+        store = open_duckdb(home.store, memory_limit_mb=settings.store_memory_mb)
+        stack.callback(store.close)
+        services = _joined(settings, home, journal, store, ledger, catalog, profiles, registry)
+        stack.callback(services.line.stop)
+        yield services
+
+
+def _joined(
+    settings: Settings,
+    home: Home,
+    journal: Journal,
+    store: ReadingStore,
+    ledger: Ledger,
+    catalog: Catalog,
+    profiles: Profiles,
+    registry: Registry,
+) -> Services:
+    catalog.apply(store, registry)
+    context = Context.of(catalog.sites().values(), profiles)
+    held: list[Services] = []
+
+    def current_context() -> Context:
+        return held[0].context if held else context
+
+    projector = Projector(journal, store, ledger, current_context)
+    quarantine = Quarantine(journal, store, ledger, current_context)
+    recompute = Recompute(
+        store, ledger, catalog.sites, lambda: held[0].registry, profiles.registers
+    )
+    services = Services(
+        settings=settings,
+        home=home,
+        journal=journal,
+        store=store,
+        ledger=ledger,
+        catalog=catalog,
+        profiles=profiles,
+        registry=registry,
+        projector=projector,
+        quarantine=quarantine,
+        recompute=recompute,
+        line=Line(journal, projector, recompute),
+        context=context,
+        started_at=datetime.now(UTC),
+    )
+    held.append(services)
+    quarantine.replay_all_if_changed()
+    return services
