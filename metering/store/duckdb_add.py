@@ -46,7 +46,8 @@ class _Keys:
 def add_readings(cursor: Cursor, known: Known, batch: Readings) -> tuple[Known, Readings]:
     """Add a batch, of finite values.
 
-    Nearly always no key of a batch is there already, and it is a plain insert.
+    Nearly always a batch is newer than what is there and is inserted without a look; keys inside
+    the known extents of their registers are looked up.
 
     Returns:
         What is known afterwards, and the readings that count where different values came.
@@ -56,8 +57,9 @@ def add_readings(cursor: Cursor, known: Known, batch: Readings) -> tuple[Known, 
     known = with_names(cursor, known, "journals", batch.journals)
     rows = _in_codes(known, batch)
     keys, key_of, repeated = _different_keys(rows)
-    present = np.zeros(len(repeated), np.bool_)
-    present[_places_present(cursor, keys)] = True
+    present = known.extents.cover(keys.meter, keys.register, keys.read_at)
+    if present.any():
+        present = _present(cursor, keys, among=present)
     contested = (repeated | present)[key_of]
 
     new = keys.take(~present)
@@ -104,15 +106,19 @@ def _different_keys(rows: Readings) -> tuple[_Keys, NDArray[np.intp], Mask]:
     return keys.take(starts), key_of, np.diff(starts, append=len(rows)) > 1
 
 
-def _places_present(cursor: Cursor, keys: _Keys) -> NDArray[np.int64]:
-    condition, parameters = keys.bounds("r.read_at")
-    with registered(cursor, batch_keys=keys.table()):
+def _present(cursor: Cursor, keys: _Keys, *, among: Mask) -> Mask:
+    """Which of the keys are stored; only those `among` them can be."""
+    possible = keys.take(among)
+    condition, parameters = possible.bounds("r.read_at")
+    with registered(cursor, batch_keys=possible.table()):
         found = fetch(
             cursor,
             f"SELECT k.n FROM readings r JOIN batch_keys k ON {_SAME_KEY} WHERE {condition}",
             parameters,
         )
-    return found["n"]
+    present = np.zeros(len(among), np.bool_)
+    present[np.flatnonzero(among)[found["n"]]] = True
+    return present
 
 
 def _settle(cursor: Cursor, known: Known, rows: Readings, *, stored: _Keys) -> Readings:

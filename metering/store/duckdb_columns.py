@@ -32,14 +32,13 @@ def registered(cursor: Cursor, **tables: pa.Table) -> Iterator[None]:
 def fetch(
     cursor: Cursor, query: str, parameters: Mapping[str, object] | None = None
 ) -> dict[str, NDArray[Any]]:
-    """All rows of a query as writable columns.
+    """All rows of a query as columns, perhaps not writable.
 
     Through a relation and Arrow: a month of 1,000 meters, 3 M rows, in 0.18 s on two cores, where
     `fetchnumpy` takes 0.75 s.
     """
     table = cursor.sql(query, params=dict(parameters or {})).to_arrow_table()
-    columns = ((name, table.column(name).to_numpy()) for name in table.column_names)
-    return {name: np.require(column, requirements="W") for name, column in columns}
+    return {name: table.column(name).to_numpy() for name in table.column_names}
 
 
 def covering(low: Times, high: Times) -> list[tuple[np.datetime64, np.datetime64]]:

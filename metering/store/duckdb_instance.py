@@ -47,7 +47,6 @@ _AWAY = (
     "Is a directory",
     "Read-only file system",
     "Too many open files",
-    "version number",
 )
 
 _FATAL = (duckdb.FatalException, duckdb.InternalException, duckdb.SerializationException)
@@ -69,8 +68,16 @@ class Instance(Generic[S]):
     """Opens the file, hands out transactions, and opens it again after a fatal error."""
 
     def __init__(
-        self, path: Path, *, memory_limit_mb: int, threads: int, load: Callable[[Cursor], S]
+        self, path: Path, *, memory_limit_mb: int, threads: int, load: Callable[[Cursor, Path], S]
     ) -> None:
+        """Open the file, or make it.
+
+        Args:
+            path: The file.
+            memory_limit_mb: What DuckDB may use before it spills beside the file. [MB]
+            threads: On how many threads one query runs.
+            load: Reads what is to be remembered of a file, after making its tables if it is new.
+        """
         self.path = path.absolute()
         self._config: dict[str, str | bool | int | float | list[str]] = {
             "memory_limit": f"{memory_limit_mb}MB",
@@ -127,8 +134,10 @@ class Instance(Generic[S]):
                 written = Write(cursor, state)
                 yield written
                 with self._gate:
+                    self._spoilt = True  # should anything come between, the file is read again
                     cursor.execute("COMMIT")
                     self._state = written.state
+                    self._spoilt = False
             finally:
                 self._leave(cursor)
 
@@ -160,7 +169,7 @@ class Instance(Generic[S]):
             connection.execute("SET temp_directory = $spill", {"spill": spill})
             connection.execute("SET enable_external_access = false")
             connection.execute("SET lock_configuration = true")
-            self._state = self._load(connection)
+            self._state = self._load(connection, self.path)
         except BaseException:
             connection.close()
             raise
@@ -224,6 +233,11 @@ class Instance(Generic[S]):
         if "Could not set lock" in text:
             return StoreUnavailable(
                 f"The store {self.path} is held by another process. End it, or ask it. ({text})"
+            )
+        if "version number" in text:
+            return StoreUnavailable(
+                f"The store {self.path} was written by another version of DuckDB. "
+                f"Start the Tanyuan that wrote it, or make it again: tanyuan rebuild. ({text})"
             )
         if any(sign in text for sign in _AWAY):
             return StoreUnavailable(

@@ -11,11 +11,11 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from metering.periods import Period, Times, from_us, to_us
-from metering.readings import SET_ASIDE, Codes, Readings
+from metering.readings import SET_ASIDE, Readings
 from metering.store.duckdb_columns import covering, fetch, registered, within
 from metering.store.duckdb_instance import Cursor
 from metering.store.duckdb_schema import Known
-from metering.store.extents import Extents
+from metering.store.extents import Extents, series_key
 from metering.store.port import MeterSummary
 from metering.store.resolve import counting_rows, resolve
 from metering.store.sorting import first_of_each, last_of_each, sort_order, sorted_readings
@@ -155,7 +155,9 @@ def read_nearest(
         rows = read_windows(cursor, known, asked, low=low, high=high, known_by=known_by)
         rows = _in_order(rows.take((rows.flags & int(SET_ASIDE)) == 0))
         rows = rows.take((last_of_each if until is not None else first_of_each)(rows, count))
-        place = np.searchsorted(_key(asked.meter, asked.register), _key(rows.meter, rows.register))
+        place = np.searchsorted(
+            series_key(asked.meter, asked.register), series_key(rows.meter, rows.register)
+        )
         done = exhausted | (np.bincount(place, minlength=len(left)) >= count)
         found.append(rows.take(done[place]))
         left = left[~done]
@@ -196,7 +198,3 @@ def read_summaries(cursor: Cursor, known: Known) -> list[MeterSummary]:
 def _in_order(rows: Readings) -> Readings:
     order = sort_order(rows.meter, rows.register, rows.read_at)
     return rows if order is None else rows.take(order)
-
-
-def _key(meter: Codes, register: Codes) -> NDArray[np.int64]:
-    return (meter.astype(np.int64) << 32) | register

@@ -10,6 +10,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Literal, TypeAlias
 
 import numpy as np
@@ -80,7 +81,7 @@ class Known:
     """Of the readings that count."""
 
 
-def load(cursor: Cursor) -> Known:
+def load(cursor: Cursor, path: Path) -> Known:
     """Read what is to be remembered, after making the tables if the file is new.
 
     Raises:
@@ -92,18 +93,18 @@ def load(cursor: Cursor) -> Known:
         _create(cursor)
     elif not present >= set(_TABLES):
         raise StoreDamaged(
-            f"Wanted the tables of a store, found {', '.join(sorted(present))}. "
+            f"Wanted the tables of a store in {path}, found {', '.join(sorted(present))}. "
             f"Move the file away and make the store again from the journal: tanyuan rebuild."
         )
     meta = dict(cursor.execute("SELECT name, value FROM meta").fetchall())
     if (version := int(meta["schema_version"])) > SCHEMA_VERSION:
         raise StoreUnavailable(
-            f"A newer Tanyuan made the store: schema {version}, this one knows {SCHEMA_VERSION}. "
-            f"Start the newer one, or make the store again: tanyuan rebuild."
+            f"A newer Tanyuan made the store {path}: schema {version}, this one knows "
+            f"{SCHEMA_VERSION}. Start the newer one, or make the store again: tanyuan rebuild."
         )
     return Known(
         store_id=meta["store_id"],
-        names={kind: _load_names(cursor, kind) for kind in NAME_KINDS},
+        names={kind: _load_names(cursor, path, kind) for kind in NAME_KINDS},
         extents=_load_extents(cursor),
     )
 
@@ -152,12 +153,12 @@ def _create(cursor: Cursor) -> None:
     cursor.execute("COMMIT")
 
 
-def _load_names(cursor: Cursor, kind: NameKind) -> Names:
+def _load_names(cursor: Cursor, path: Path, kind: NameKind) -> Names:
     rows = cursor.execute(f"SELECT code, name FROM {kind} ORDER BY code").fetchall()
     if [code for code, _ in rows] != list(range(len(rows))):
         raise StoreDamaged(
-            f"The names of {kind} in the store have gaps. "
-            f"Make it again from the journal: tanyuan rebuild."
+            f"The names of {kind} in {path} have gaps. "
+            f"Make the store again from the journal: tanyuan rebuild."
         )
     table = tuple(str(name) for _, name in rows)
     return Names(table, {name: code for code, name in enumerate(table)})

@@ -39,6 +39,16 @@ class Extents:
             read_at[starts + counts - 1],
         )
 
+    def cover(self, meter: Codes, register: Codes, read_at: Times) -> Mask:
+        """Whether each time lies between the first and the last of its register."""
+        if not len(self):
+            return np.zeros(len(meter), np.bool_)
+        key = series_key(meter, register)
+        mine = series_key(self.meter, self.register)
+        place = np.minimum(np.searchsorted(mine, key), len(mine) - 1)
+        inside = (read_at >= self.first[place]) & (read_at <= self.last[place])
+        return np.asarray((mine[place] == key) & inside)
+
     def take(self, which: Mask | NDArray[np.intp]) -> Extents:
         """Some of the registers."""
         return Extents(
@@ -69,3 +79,8 @@ class Extents:
             np.minimum.reduceat(first, starts),
             np.maximum.reduceat(last, starts),
         )
+
+
+def series_key(meter: Codes, register: Codes) -> NDArray[np.int64]:
+    """One number for each meter and register, in their order."""
+    return (meter.astype(np.int64) << 32) | register

@@ -8,7 +8,13 @@ function of that set alone, so that neither order nor repetition of arrival matt
     that of the row before it; the last one left counts; it carries Flag.CONFLICT if more than one
     is left.
 
-With `known_by` the same function is applied to the rows received before that instant.
+With `known_by` the same function is applied to the rows received before that instant. Journals
+are ordered by name. `Flag.CONFLICT` is the store's alone: a row that comes with it loses it. Should
+copies of one row (same meter, register, time, journal and sequence) differ, the smallest by
+(received_at, value, flags) stands for them all, so that their order does not matter either.
+
+Answers are sorted, and so are their tables of names, which hold the names that occur. A value of
+-0.0 comes back as 0.0.
 """
 
 from __future__ import annotations
@@ -54,6 +60,7 @@ class MeterSummary:
     first_read_at: datetime
     last_read_at: datetime
     last_received_at: datetime
+    """The newest arrival among the readings that count."""
 
 
 class ReadingStore(Protocol):
@@ -75,11 +82,12 @@ class ReadingStore(Protocol):
                 journal and sequence.
 
         Returns:
-            The readings that now count for keys with more than one distinct value (new conflicts
-            touched by this batch); empty in the usual case.
+            The readings that now count for those keys of this batch that have more than one
+            distinct value, also if an earlier batch said so already; empty in the usual case.
 
         Raises:
             StoreUnavailable: Nothing or a part was kept; add the same batch again.
+            ValueError: A value is NaN or infinite; nothing was kept.
         """
 
     def read(
@@ -123,6 +131,9 @@ class ReadingStore(Protocol):
             kind: Which derived table.
             series: Every row lies inside a span of its subject.
             spans: What is cleared first. Subjects and half-open periods.
+
+        Raises:
+            ValueError: An hour lies in no span of its subject; nothing was changed.
         """
 
     def series(
@@ -142,7 +153,10 @@ class ReadingStore(Protocol):
         """Return every (subject, quantity) that has hours, sorted."""
 
     def clear(self, *, derived_only: bool = False) -> None:
-        """Forget everything, or only the derived hours."""
+        """Forget everything, or only the derived hours.
+
+        Without its readings the store is another one and has another `store_id`.
+        """
 
     def check(self) -> None:
         """Return if the store answers and can write.

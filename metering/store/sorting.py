@@ -31,7 +31,9 @@ def name_ranks(names: Sequence[str]) -> tuple[tuple[str, ...], Codes]:
 
 def used_names(names: Sequence[str], codes: Codes) -> tuple[tuple[str, ...], Codes]:
     """The names that occur, sorted, and the codes that belong to them."""
-    used = np.flatnonzero(np.bincount(codes, minlength=len(names))).tolist()
+    occurs = np.zeros(len(names), np.bool_)
+    occurs[codes] = True
+    used = np.flatnonzero(occurs).tolist()
     table, rank = name_ranks([names[i] for i in used])
     lookup = np.zeros(len(names), np.int32)
     lookup[used] = rank
@@ -59,7 +61,8 @@ def sort_order(major: Codes, minor: Codes, at: Times) -> Index | None:
 def sorted_readings(rows: Readings) -> Readings:
     """The readings by meter name, register name and time, with the names that occur, sorted.
 
-    Rows of one meter, register and time stay in the order in which they came.
+    Rows of one meter, register and time stay in the order in which they came. The columns are
+    new ones, whatever the rows were views of.
     """
     meters, meter = used_names(rows.meters, rows.meter)
     registers, register = used_names(rows.registers, rows.register)
@@ -74,7 +77,7 @@ def sorted_readings(rows: Readings) -> Readings:
         journal=journal,
     )
     order = sort_order(meter, register, rows.read_at)
-    return named if order is None else named.take(order)
+    return named.take(np.arange(len(rows)) if order is None else order)
 
 
 def sorted_series(hours: Series) -> Series:
@@ -92,7 +95,7 @@ def sorted_series(hours: Series) -> Series:
         source=source,
     )
     order = sort_order(subject, quantity, hours.start)
-    return named if order is None else named.take(order)
+    return named.take(np.arange(len(hours)) if order is None else order)
 
 
 def first_of_each(rows: Readings, count: int) -> Mask:
