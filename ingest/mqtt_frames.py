@@ -31,6 +31,7 @@ from ingest.mqtt_packets import (
 _TOPICS_KEPT = 100_000
 _MAX_CONTROL_BYTES = 128 << 10
 _NO_DATA = b""
+_PING = Ping()
 _CLIENT_PACKETS = {1, 8, 10, 12, 14}
 
 
@@ -119,6 +120,7 @@ class FrameReader:
                 )
             if stop > end:
                 need = stop - position
+                self._foresee(first, need)
                 break
             if first & 0xF0 != 0x30 or not version:
                 self._position = stop
@@ -196,15 +198,23 @@ class FrameReader:
         elif packet_id:
             acks.append(b"\x40\x02" + packet_id)
 
-    def _control(self, first: int, packet: bytes, body: bytes) -> Packet:
-        """Decode a packet that is not a PUBLISH."""
-        if len(packet) > _MAX_CONTROL_BYTES:
+    def _foresee(self, first: int, size: int) -> None:
+        """Refuse a packet that is not complete, if nothing that follows can make it good."""
+        if not self.version and first != 0x10:
+            raise _not_a_connect(first)
+        if first & 0xF0 != 0x30 and size > _MAX_CONTROL_BYTES:
             raise BadPacket(
                 Reason.PACKET_TOO_LARGE,
-                f"a packet {first:02X}h of {len(packet)} bytes; {_MAX_CONTROL_BYTES} are allowed",
+                f"a packet {first:02X}h of {size} bytes; {_MAX_CONTROL_BYTES} are allowed",
             )
+
+    def _control(self, first: int, packet: bytes, body: bytes) -> Packet:
+        """Decode a packet that is not a PUBLISH."""
+        if packet == b"\xc0\x00" and self.version:
+            return _PING
+        self._foresee(first, len(packet))
         if not self.version:
-            connect = _decode_connect(first, packet, body)
+            connect = _decode_connect(packet, body)
             self.version = connect.version
             return connect
         if first >> 4 == 1:
@@ -233,16 +243,18 @@ def read_packet(packet: bytes) -> mqtt5.Packet:
     return decoded
 
 
+def _not_a_connect(first: int) -> BadPacket:
+    return BadPacket(Reason.PROTOCOL_ERROR, f"the first packet is {first:02X}h, not a CONNECT")
+
+
 def _bad_publish(qos: int) -> BadPacket:
     if qos == 0x04:
         return BadPacket(Reason.QOS_NOT_SUPPORTED, "QoS 2; at most QoS 1 is taken")
     return BadPacket(Reason.MALFORMED, "a PUBLISH with QoS 3 or without a topic")
 
 
-def _decode_connect(first: int, packet: bytes, body: bytes) -> Connect:
+def _decode_connect(packet: bytes, body: bytes) -> Connect:
     """Decode the first packet of a connection."""
-    if first != 0x10:
-        raise BadPacket(Reason.PROTOCOL_ERROR, f"the first packet is {first:02X}h, not a CONNECT")
     size = int.from_bytes(body[:2], "big")
     name, level = body[2 : 2 + size], body[2 + size : 3 + size]
     if name == b"MQTT" and level == bytes([MQTT_311]):

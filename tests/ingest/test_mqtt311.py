@@ -125,6 +125,11 @@ def test_a_packet_above_the_limit_is_refused_by_its_header_alone(version):
     assert fault_of(header[:5], version=version) == Reason.PACKET_TOO_LARGE
 
 
+def test_a_control_packet_is_not_allowed_to_be_as_long_as_a_message():
+    assert fault_of(b"\x82" + remaining_length(200_000)) == Reason.PACKET_TOO_LARGE
+    assert take_all(reader(), b"\x30" + remaining_length(200_000)) == ([], [], [])
+
+
 def test_the_limit_counts_the_whole_packet():
     packet = publish5("a", b"x" * 95)
     # 1 + 1 byte of fixed header, 2 + 1 of topic, 1 of properties, 95 of payload
