@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import multiprocessing
 import random
-import threading
 
 import pytest
 
@@ -36,8 +36,9 @@ def test_broken_packets_harm_only_their_own_connection(capfd):
     journal = MemoryJournal()
     listener = Listener(journal, ListenerSettings(port=0))
     listener.start()
+    processes = multiprocessing.get_context("spawn")
     attackers = [
-        threading.Thread(target=attack, args=(listener.port, version, seed))
+        processes.Process(target=attack, args=(listener.port, version, seed))
         for seed, version in enumerate((4, 5))
     ]
     try:
