@@ -6,10 +6,11 @@ the same journal gives the same readings whoever decodes it.
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +21,7 @@ from metering.readings import Codes, Flag, Floats, Readings
 from metering.units import REGISTERS, Kind, RegisterType, UnknownUnit, unit_ratio
 
 _CACHED: Final = 4096
+_NUMBERS: Final = frozenset({int, float})
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +143,8 @@ class Columns:
     """Which record of the batch."""
     part: list[int] = field(default_factory=list)
     shapes: list[Shape] = field(default_factory=list)
-    values: list[float] = field(default_factory=list)
+    values: list[object] = field(default_factory=list)
+    """As JSON has them; only numbers become readings."""
 
     def add(
         self,
@@ -164,13 +167,14 @@ class Columns:
         self.values.extend(values)
 
 
-class Overflow(NamedTuple):
-    """A value that was finite in its own unit and is not in the canonical one."""
+class Unfit(NamedTuple):
+    """A value that is no finite number, or none any more in its canonical unit."""
 
     record: int
     part: int
     meter: int
     register: int
+    value: object
 
 
 def readings_of(
@@ -181,8 +185,8 @@ def readings_of(
     book: RegisterBook,
     journal: str,
     settings: DecodeSettings,
-) -> tuple[Readings, list[Overflow]]:
-    """Return the columns as readings, and the values that no longer fit a number."""
+) -> tuple[Readings, list[Unfit]]:
+    """Return the columns as readings, and the values that are no finite numbers."""
     if not columns.shapes:
         return Readings.empty(), []
     record = np.array(columns.record, np.intp)
@@ -195,7 +199,10 @@ def readings_of(
 
     counts = np.array([len(shape.codes) for shape in columns.shapes], np.intp)
     register = np.concatenate([shape.codes for shape in columns.shapes])
-    value = _canonical(columns, counts)
+    value = _numbers(columns.values)
+    if any(shape.ratios is not None for shape in columns.shapes):
+        with np.errstate(over="ignore"):
+            value *= _ratios(columns.shapes)
     row_flags = np.repeat(flags, counts)
     odd = (value < 0) & book.cumulative[register] | (np.abs(value) > settings.largest)
     row_flags[odd] |= int(Flag.IMPLAUSIBLE)
@@ -213,15 +220,37 @@ def readings_of(
         journal=np.zeros(len(value), np.int32),
         sequence=np.repeat(sequence, counts),
     )
-    finite = np.isfinite(value)
-    if finite.all():
+    fit = np.isfinite(value)
+    if fit.all():
         return readings, []
     parts = np.repeat(np.arange(len(counts)), counts)
-    lost = [
-        Overflow(columns.record[p], columns.part[p], columns.meter[p], int(register[row]))
-        for row, p in ((int(row), int(parts[row])) for row in np.flatnonzero(~finite))
+    unfit = [
+        Unfit(
+            columns.record[parts[row]],
+            columns.part[parts[row]],
+            columns.meter[parts[row]],
+            int(register[row]),
+            columns.values[row],
+        )
+        for row in np.flatnonzero(~fit)
     ]
-    return readings.take(finite), lost
+    return readings.take(fit), unfit
+
+
+def _numbers(values: Sequence[Any]) -> Floats:
+    """The values as a column; what is no number is NaN. True and false, 1 and 0 to C, are none."""
+    try:
+        column = np.frombuffer(array("d", values))
+    except TypeError:
+        column = np.array([v if type(v) in _NUMBERS else np.nan for v in values], np.float64)
+    for row in np.flatnonzero((column == 0.0) | (column == 1.0)).tolist():
+        if type(values[row]) is bool:
+            column[row] = np.nan
+    return column
+
+
+def _ratios(shapes: Sequence[Shape]) -> Floats:
+    return np.concatenate([np.ones(len(s.codes)) if s.ratios is None else s.ratios for s in shapes])
 
 
 def _wrong_clock(
@@ -232,16 +261,3 @@ def _wrong_clock(
         microseconds=1
     )
     return (read_us > arrived_us + ahead_us) | (read_us < earliest_us)
-
-
-def _canonical(columns: Columns, counts: NDArray[np.intp]) -> Floats:
-    value = np.array(columns.values, np.float64)
-    if all(shape.ratios is None for shape in columns.shapes):
-        return value
-    ratios = [
-        np.ones(count) if shape.ratios is None else shape.ratios
-        for shape, count in zip(columns.shapes, counts, strict=True)
-    ]
-    with np.errstate(over="ignore"):
-        value *= np.concatenate(ratios)
-    return value

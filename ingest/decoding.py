@@ -22,7 +22,7 @@ from ingest.native import (
     read_registers,
 )
 from ingest.profile_model import Profile
-from ingest.rejections import Rejected, printable, shown
+from ingest.rejections import Rejected, not_finite, printable, shown
 from metering.ledger.port import QuarantineEntry
 from metering.readings import Flag, Readings
 
@@ -58,7 +58,7 @@ def decode_batch(records: Sequence[Record], context: Context, *, journal: str) -
     )
     for suspect in suspects:
         careful.decode(suspect)
-    readings, overflows = readings_of(
+    readings, unfit = readings_of(
         careful.columns,
         records,
         meters=context.meters,
@@ -66,10 +66,9 @@ def decode_batch(records: Sequence[Record], context: Context, *, journal: str) -
         journal=journal,
         settings=context.settings,
     )
-    for record, part, meter, register in overflows:
+    for record, part, meter, register, value in unfit:
         name = context.caches.book.names[register]
-        reason = f"Wanted a finite number for {name}, found one too large for its canonical unit."
-        careful.reject(record, part, Rejected("not_finite", reason, meter=context.meters[meter]))
+        careful.reject(record, part, not_finite(name, value, meter=context.meters[meter]))
     return Decoded(readings, careful.entries(), careful.ignored)
 
 

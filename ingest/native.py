@@ -20,11 +20,10 @@ import orjson
 
 from ingest.columns import Columns, RegisterBook, Shape, ShapeCache, shape_of
 from ingest.journal_records import Record
-from ingest.rejections import Rejected, shown
+from ingest.rejections import Rejected, not_finite, shown
 from ingest.times import TimeCache, time_us
 from metering.readings import Flag
 
-_NUMBERS: Final = frozenset({float, int})
 _STAMPED: Final = int(Flag.STAMPED)
 _EXAMPLE: Final = '{"meter": "E27", "at": "2024-01-01T00:15:00+08:00", "registers": {"heat": 1.5}}'
 
@@ -75,7 +74,7 @@ def fill_fast(
     *,
     max_readings: int,
 ) -> list[Suspect]:
-    """Append everything without a surprise to the columns.
+    """Append everything without a surprise to the columns; values are looked at there.
 
     Args:
         records: Of the journal.
@@ -102,7 +101,6 @@ def fill_fast(
         if (codes := codes_of[topic]) is None or items is None:
             suspects.append(Suspect(index, -1, None))
             continue
-        truths = b"true" in payload or b"false" in payload
         for part, item in enumerate(items):
             try:
                 registers = item["registers"]
@@ -113,10 +111,6 @@ def fill_fast(
                 meter = codes[item["meter"]]
                 at = item.get("at")
                 read_us = received_us if at is None else times[at]
-                # sum() refuses what is no number at the speed of C; but true is 1 to Python
-                sum(numbers)
-                if truths and not _NUMBERS.issuperset(map(type, numbers)):
-                    raise TypeError
             except (LookupError, TypeError, AttributeError, Rejected):
                 suspects.append(Suspect(index, part, item))
             else:
@@ -298,19 +292,14 @@ def _meter_code(serial: object, route: SiteMeters, elsewhere: Mapping[str, str])
 
 
 def _finite(name: str, value: object) -> float:
-    remedy = "Send a JSON number; leave the register out when it is not known."
-    if isinstance(value, str):
-        remedy = "Send a JSON number, without quotes; leave it out when it is not known."
-    elif isinstance(value, (int, float)) and not isinstance(value, bool):
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
         try:
             number = float(value)
         except OverflowError:
             number = math.inf
         if math.isfinite(number):
             return number
-    raise Rejected(
-        "not_finite", f"Wanted a finite number for {name}, found {shown(value)}. {remedy}"
-    )
+    raise not_finite(name, value)
 
 
 def _whole(digits: str) -> int | float:

@@ -6,6 +6,7 @@ and kept by any ledger.
 
 from __future__ import annotations
 
+import math
 from typing import Final
 
 CODES: Final[dict[str, str]] = {
@@ -60,3 +61,14 @@ def shown(value: object) -> str:
     if isinstance(value, str):
         return f'"{printable(value, limit=_SHOWN)}"'
     return printable(repr(value), limit=_SHOWN)
+
+
+def not_finite(register: str, value: object, *, meter: str = "") -> Rejected:
+    """The rejection of a value that is no finite number."""
+    remedy = "Send a JSON number; leave the register out when it is not known."
+    if isinstance(value, str):
+        remedy = "Send a JSON number, without quotes; leave it out when it is not known."
+    elif isinstance(value, float) and math.isfinite(value):
+        remedy = "In the register's canonical unit it is too large; look at the unit."
+    message = f"Wanted a finite number for {register}, found {shown(value)}. {remedy}"
+    return Rejected("not_finite", message, meter=meter)
