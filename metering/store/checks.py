@@ -34,20 +34,22 @@ def check_inside(series: Series, spans: Sequence[Span]) -> None:
     """Refuse hours that replace nothing: their repetition would double them.
 
     Raises:
-        ValueError: An hour lies in no span of its subject.
+        ValueError: An hour lies in no span of its subject and quantity.
     """
-    subjects_of: dict[Period, set[str]] = defaultdict(set)
+    subjects_of: dict[tuple[Period, str | None], set[str]] = defaultdict(set)
     for span in spans:
-        subjects_of[span.period].add(span.subject)
+        subjects_of[span.period, span.quantity].add(span.subject)
     outside = np.ones(len(series), np.bool_)
-    for period, subjects in subjects_of.items():
+    for (period, quantity), subjects in subjects_of.items():
         member = np.array([name in subjects for name in series.subjects], np.bool_)
+        meant = np.array([quantity in (None, name) for name in series.quantities], np.bool_)
         timely = (series.start >= to_us(period.start)) & (series.start < to_us(period.end))
-        outside &= ~(timely & member[series.subject])
+        outside &= ~(timely & member[series.subject] & meant[series.quantity])
     if outside.any():
         i = int(np.flatnonzero(outside)[0])
         raise ValueError(
             f"Wanted hours inside the spans they replace, found "
-            f"{series.subjects[series.subject[i]]} at {from_us(series.start[i])} and "
+            f"{series.subjects[series.subject[i]]} "
+            f"{series.quantities[series.quantity[i]]} at {from_us(series.start[i])} and "
             f"{int(outside.sum()) - 1} more outside of {len(spans)} spans."
         )

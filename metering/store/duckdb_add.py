@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 
 from metering.periods import Times
@@ -33,11 +33,14 @@ class _Keys:
     def take(self, which: Mask | Index) -> _Keys:
         return _Keys(self.meter[which], self.register[which], self.read_at[which])
 
-    def table(self) -> pa.Table:
+    def columns(self) -> dict[str, NDArray[Any]]:
         place = np.arange(len(self.meter), dtype=np.int64)
-        return pa.table(
-            {"n": place, "meter": self.meter, "register": self.register, "read_at": self.read_at}
-        )
+        return {
+            "n": place,
+            "meter": self.meter,
+            "register": self.register,
+            "read_at": self.read_at,
+        }
 
     def bounds(self, column: str) -> tuple[str, dict[str, object]]:
         return within(column, covering(self.read_at, self.read_at + _MICROSECOND))
@@ -110,7 +113,7 @@ def _present(cursor: Cursor, keys: _Keys, *, among: Mask) -> Mask:
     """Which of the keys are stored; only those `among` them can be."""
     possible = keys.take(among)
     condition, parameters = possible.bounds("r.read_at")
-    with registered(cursor, batch_keys=possible.table()):
+    with registered(cursor, batch_keys=possible.columns()):
         found = fetch(
             cursor,
             f"SELECT k.n FROM readings r JOIN batch_keys k ON {_SAME_KEY} WHERE {condition}",
@@ -149,7 +152,7 @@ def _settle(cursor: Cursor, known: Known, rows: Readings, *, stored: _Keys) -> R
 def _rows_of(cursor: Cursor, known: Known, table: str, keys: _Keys) -> Readings:
     condition, parameters = keys.bounds("r.read_at")
     columns = ", ".join(f"r.{name}" for name in COLUMNS.split(", "))
-    with registered(cursor, stored_keys=keys.table()):
+    with registered(cursor, stored_keys=keys.columns()):
         found = fetch(
             cursor,
             f"SELECT {columns} FROM {table} r JOIN stored_keys k ON {_SAME_KEY} WHERE {condition}",
@@ -160,7 +163,7 @@ def _rows_of(cursor: Cursor, known: Known, table: str, keys: _Keys) -> Readings:
 
 def _delete(cursor: Cursor, table: str, keys: _Keys) -> None:
     condition, parameters = keys.bounds("r.read_at")
-    with registered(cursor, changed_keys=keys.table()):
+    with registered(cursor, changed_keys=keys.columns()):
         cursor.execute(
             f"DELETE FROM {table} WHERE rowid IN (SELECT r.rowid FROM {table} r "
             f"JOIN changed_keys k ON {_SAME_KEY} WHERE {condition})",
@@ -171,6 +174,6 @@ def _delete(cursor: Cursor, table: str, keys: _Keys) -> None:
 def _insert(cursor: Cursor, table: str, rows: Readings) -> None:
     if not len(rows):
         return
-    columns = pa.table({name: getattr(rows, name) for name in COLUMNS.split(", ")})
+    columns = {name: getattr(rows, name) for name in COLUMNS.split(", ")}
     with registered(cursor, new_rows=columns):
         cursor.execute(f"INSERT INTO {table} SELECT {COLUMNS} FROM new_rows").fetchall()

@@ -7,7 +7,6 @@ from datetime import datetime
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 
 from metering.periods import Period, Times, from_us, to_us
@@ -62,10 +61,10 @@ def read_period(
     condition, parameters = within("read_at", [(to_us(period.start), to_us(period.end))])
     views = {}
     if meters is not None:
-        views["asked_meters"] = pa.table({"code": known.names["meters"].codes(meters)})
+        views["asked_meters"] = {"code": known.names["meters"].codes(meters)}
         condition += " AND meter IN (SELECT code FROM asked_meters)"
     if registers is not None:
-        views["asked_registers"] = pa.table({"code": known.names["registers"].codes(registers)})
+        views["asked_registers"] = {"code": known.names["registers"].codes(registers)}
         condition += " AND register IN (SELECT code FROM asked_registers)"
     with registered(cursor, **views):
         found = fetch(cursor, f"SELECT {COLUMNS} FROM {table} WHERE {condition}", parameters)
@@ -97,7 +96,7 @@ def read_windows(
         parameters["known_by"] = to_us(known_by).item()
         early = "WHERE received_at < $known_by"
         rows = f"{rows} {early} UNION ALL SELECT {COLUMNS} FROM superseded {early}"
-    windows = pa.table({"meter": wanted.meter, "register": wanted.register, "f": low, "t": high})
+    windows = {"meter": wanted.meter, "register": wanted.register, "f": low, "t": high}
     with registered(cursor, windows=windows):
         found = fetch(
             cursor,

@@ -14,11 +14,10 @@ from pathlib import Path
 from typing import Literal, TypeAlias
 
 import numpy as np
-import pyarrow as pa
 
 from metering.readings import Codes
 from metering.series import SHARES
-from metering.store.duckdb_columns import fetch, registered
+from metering.store.duckdb_columns import fetch
 from metering.store.duckdb_instance import Cursor
 from metering.store.extents import Extents
 from metering.store.port import StoreDamaged, StoreUnavailable
@@ -116,9 +115,10 @@ def with_names(cursor: Cursor, known: Known, kind: NameKind, names: Sequence[str
     if not new:
         return known
     codes = range(len(old.table), len(old.table) + len(new))
-    added = pa.table({"code": pa.array(codes, pa.int32()), "name": pa.array(new, pa.string())})
-    with registered(cursor, new_names=added):
-        cursor.execute(f"INSERT INTO {kind} SELECT code, name FROM new_names")
+    cursor.execute(
+        f"INSERT INTO {kind} SELECT unnest($codes), unnest($names)",
+        {"codes": list(codes), "names": new},
+    )
     code_of = {**old.code_of, **dict(zip(new, codes, strict=True))}
     return replace(known, names={**known.names, kind: Names(old.table + tuple(new), code_of)})
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import pyarrow as pa
 
 from metering.periods import Period, to_us
 from metering.series import SHARES, Series
@@ -16,6 +15,9 @@ from metering.store.port import SeriesKind, Span
 
 _VALUES = ("start", "duration_s", "value", *SHARES, "flags")
 _COLUMNS = ", ".join(("subject", "quantity", *_VALUES, "source"))
+
+_ANY = -1
+"""The code of a span that means all quantities."""
 
 
 def replace_hours(
@@ -28,14 +30,12 @@ def replace_hours(
     known = with_names(cursor, known, "subjects", series.subjects)
     known = with_names(cursor, known, "quantities", series.quantities)
     known = with_names(cursor, known, "sources", series.sources)
-    hours = pa.table(
-        {
-            "subject": known.names["subjects"].codes(series.subjects)[series.subject],
-            "quantity": known.names["quantities"].codes(series.quantities)[series.quantity],
-            **{name: getattr(series, name) for name in _VALUES},
-            "source": known.names["sources"].codes(series.sources)[series.source],
-        }
-    )
+    hours = {
+        "subject": known.names["subjects"].codes(series.subjects)[series.subject],
+        "quantity": known.names["quantities"].codes(series.quantities)[series.quantity],
+        **{name: getattr(series, name) for name in _VALUES},
+        "source": known.names["sources"].codes(series.sources)[series.source],
+    }
     with registered(cursor, new_hours=hours):
         cursor.execute(f"INSERT INTO {kind} SELECT {_COLUMNS} FROM new_hours").fetchall()
     return known
@@ -54,10 +54,10 @@ def read_hours(
     condition, parameters = within("start", [(to_us(period.start), to_us(period.end))])
     views = {}
     if subjects is not None:
-        views["asked_subjects"] = pa.table({"code": known.names["subjects"].codes(subjects)})
+        views["asked_subjects"] = {"code": known.names["subjects"].codes(subjects)}
         condition += " AND subject IN (SELECT code FROM asked_subjects)"
     if quantities is not None:
-        views["asked_quantities"] = pa.table({"code": known.names["quantities"].codes(quantities)})
+        views["asked_quantities"] = {"code": known.names["quantities"].codes(quantities)}
         condition += " AND quantity IN (SELECT code FROM asked_quantities)"
     with registered(cursor, **views):
         found = fetch(cursor, f"SELECT {_COLUMNS} FROM {kind} WHERE {condition}", parameters)
@@ -77,18 +77,22 @@ def read_quantities(cursor: Cursor, known: Known, kind: SeriesKind) -> list[tupl
 
 
 def _clear(cursor: Cursor, known: Known, kind: SeriesKind, spans: Sequence[Span]) -> None:
-    code_of = known.names["subjects"].code_of
-    held = dict.fromkeys(span for span in spans if span.subject in code_of)
+    subjects, quantities = known.names["subjects"].code_of, known.names["quantities"].code_of
+    any_or: dict[str | None, int] = {None: _ANY}
+    any_or.update(quantities)
+    held = dict.fromkeys(s for s in spans if s.subject in subjects and s.quantity in any_or)
     if not held:
         return
     low = np.array([to_us(span.period.start) for span in held], "datetime64[us]")
     high = np.array([to_us(span.period.end) for span in held], "datetime64[us]")
-    subject = np.array([code_of[span.subject] for span in held], np.int32)
+    subject = np.array([subjects[span.subject] for span in held], np.int32)
+    quantity = np.array([any_or[span.quantity] for span in held], np.int32)
     condition, parameters = within("h.start", covering(low, high))
-    with registered(cursor, spans=pa.table({"subject": subject, "f": low, "t": high})):
+    views = {"subject": subject, "quantity": quantity, "f": low, "t": high}
+    with registered(cursor, spans=views):
         cursor.execute(
             f"DELETE FROM {kind} WHERE rowid IN (SELECT h.rowid FROM {kind} h "
             f"JOIN spans s ON h.subject = s.subject AND h.start >= s.f AND h.start < s.t "
-            f"WHERE {condition})",
+            f"WHERE (s.quantity = {_ANY} OR s.quantity = h.quantity) AND {condition})",
             parameters,
         ).fetchall()

@@ -124,8 +124,11 @@ class MemoryStore(ReadingStore):
             kept = self._series[kind]
             cleared = np.zeros(len(kept), np.bool_)
             for span in spans:
-                cleared |= _among(kept.subjects, kept.subject, [span.subject]) & _hours_within(
-                    kept, span.period
+                meant = None if span.quantity is None else [span.quantity]
+                cleared |= (
+                    _among(kept.subjects, kept.subject, [span.subject])
+                    & _among(kept.quantities, kept.quantity, meant)
+                    & _hours_within(kept, span.period)
                 )
             self._series[kind] = sorted_series(Series.concat([kept.take(~cleared), series]))
 

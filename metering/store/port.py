@@ -133,7 +133,7 @@ class ReadingStore(Protocol):
             spans: What is cleared first. Subjects and half-open periods.
 
         Raises:
-            ValueError: An hour lies in no span of its subject; nothing was changed.
+            ValueError: An hour lies in no span of its subject and quantity; nothing was changed.
         """
 
     def series(

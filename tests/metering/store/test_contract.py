@@ -610,6 +610,22 @@ def test_replace_clears_the_spans_and_nothing_beside_them(store):
     assert [found.sources[i] for i in found.source[:4]] == ["v1", "v1", "v2", "v1"]
 
 
+def test_a_span_of_one_quantity_leaves_the_others(store):
+    first = hours(*[("p/1", q, h, 1.0) for q in ("import", "export") for h in range(3)])
+    store.replace("energy", first, spans=[hour_span("p/1", 0, 3)])
+    only_import = Span("p/1", Period(T0, minutes(120)), "import")
+    unheard_of = Span("p/1", Period(T0, minutes(120)), "volume")
+
+    store.replace("energy", hours(("p/1", "import", 1, 2.0)), spans=[only_import, unheard_of])
+
+    found = store.series("energy", DAY)
+    # export: hours 0 to 2 as before; import: 0 cleared, 1 new, 2 outside of the span
+    assert found.value.tolist() == [1.0, 1.0, 1.0, 2.0, 1.0]
+    assert [found.quantities[i] for i in found.quantity] == ["export"] * 3 + ["import"] * 2
+    with pytest.raises(ValueError, match="p/1 export"):
+        store.replace("energy", hours(("p/1", "export", 1, 2.0)), spans=[only_import])
+
+
 def test_replacing_by_nothing_leaves_nothing(store):
     store.replace("energy", hours(("p/1", "import", 0, 1.0)), spans=[hour_span("p/1", 0, 1)])
 
