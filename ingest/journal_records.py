@@ -130,13 +130,15 @@ class Parser:
             limit: How many records to return at most.
         """
         records: list[Record] = []
-        view, texts, front = memoryview(data), self._texts, FRONT.unpack_from
+        view, texts, front, new = memoryview(data), self._texts, FRONT.unpack_from, tuple.__new__
         position, end, needed, broken = 0, len(data), 0, False
-        while end - position >= FRONT.size and len(records) < limit:
+        last_front = end - FRONT.size
+        while position <= last_front and len(records) < limit:
             length, checksum, sequence, received_at, topic, client, door = front(data, position)
-            body, stop = position + 8, position + 8 + length
+            body = position + 8
+            stop = body + length
             start = position + FRONT.size + topic + client + door
-            if sequence != expected or length > MAX_BODY or start > stop:
+            if sequence != expected or start > stop or length > MAX_BODY:
                 broken = True
                 break
             if stop > end:
@@ -148,10 +150,11 @@ class Parser:
                     break
                 envelope = data[body + STAMP.size : start]
                 text = texts.get(envelope) or self._text(envelope, topic, client)
-                records.append(
-                    Record(sequence, received_at, text[0], data[start:stop], text[1], text[2])
-                )
-            position, expected = stop, expected + 1
+                name, via, who = text
+                fields = (sequence, received_at, name, data[start:stop], via, who)
+                records.append(new(Record, fields))
+            position = stop
+            expected += 1
         return Parsed(records, position, expected, needed, broken)
 
     def _text(self, envelope: bytes, topic: int, client: int) -> tuple[str, str, str]:
