@@ -45,7 +45,7 @@ def run(settings: Settings, *, ready: Callable[[Services, Running], None] | None
     logging.getLogger().setLevel(settings.log_level)
     with open_services(settings) as services, doors(services) as running:
         stop = threading.Event()
-        with _signals(services, stop):
+        with stop_signals(services, stop):
             print_where(running, settings)
             if ready is not None:
                 ready(services, running)
@@ -116,12 +116,12 @@ def _subscriber(services: Services) -> Subscriber:
     settings = services.settings
     secret = settings.broker_password
     wanted = SubscriberSettings(
-        url=settings.broker or "",
+        broker=settings.broker or "",
         password=secret.get_secret_value() if secret else None,
-        topic=settings.broker_topic,
-        share=settings.broker_share,
+        filters=(settings.broker_topic,),
+        group=settings.broker_share,
         client_id=settings.broker_client_id,
-        protocol=settings.broker_protocol,
+        version=5 if settings.broker_protocol == "5" else 4,
     )
     return Subscriber(services.journal, wanted)
 
@@ -168,7 +168,7 @@ def _listening(settings: Settings) -> socket.socket:
 
 
 @contextmanager
-def _signals(services: Services, stop: threading.Event) -> Iterator[None]:
+def stop_signals(services: Services, stop: threading.Event) -> Iterator[None]:
     """Stop on SIGTERM and SIGINT, reload on SIGHUP, as long as we are inside."""
 
     def reload() -> None:
