@@ -23,7 +23,9 @@ _ARROW_TYPES: dict[np.dtype[Any], pa.DataType] = {
     np.dtype("float64"): pa.float64(),
     np.dtype("datetime64[us]"): pa.timestamp("us"),
 }
-_NUMPY_TYPES: dict[pa.DataType, np.dtype[Any]] = {arrow: dtype for dtype, arrow in _ARROW_TYPES.items()}
+_NUMPY_TYPES: dict[pa.DataType, np.dtype[Any]] = {
+    arrow: dtype for dtype, arrow in _ARROW_TYPES.items()
+}
 
 MAX_RANGES = 8
 """Into how many spans of time a query is cut at most."""
