@@ -1,8 +1,10 @@
 """From decoded messages to the store and the ledger: idempotent steps in a fixed order.
 
-Mark dirty, keep what could not be read, write the readings, mark dirty once more, note conflicts.
-The first mark is for a crash in between, the second because a job may have worked off the first
-one before the readings were in.
+Keep what could not be read, write the readings, mark their spans dirty, note conflicts; the caller
+then saves the position. A crash between any two is repaired by doing the batch again. The mark
+comes after the readings: one that came before could be worked off by a job before they are in, and
+their hours would stay old for ever. Until the position is saved the batch counts as lag, so no
+answer takes the time in between for the present.
 """
 
 from __future__ import annotations
@@ -57,15 +59,12 @@ def keep(decoded: Decoded, store: ReadingStore, ledger: Ledger) -> int:
     Returns:
         The number of conflicts it made.
     """
-    spans = dirty_spans(decoded.readings)
-    if spans:
-        ledger.mark_dirty(spans)
     if decoded.rejected:
         ledger.quarantine(decoded.rejected)
     if not len(decoded.readings):
         return 0
     conflicts = store.add(decoded.readings)
-    if spans:
+    if spans := dirty_spans(decoded.readings):
         ledger.mark_dirty(spans)
     if len(conflicts):
         ledger.note(_conflict_findings(conflicts))
@@ -86,17 +85,18 @@ def dirty_spans(readings: Readings) -> list[tuple[str, Period]]:
     first = np.ones(len(at), np.bool_)
     first[1:] = (np.diff(meter) != 0) | (np.diff(at) > _DAY_US)
     starts = np.flatnonzero(first)
-    ends = np.append(starts[1:], len(at)) - 1
+    ends = at[np.append(starts[1:], len(at)) - 1].tolist()
+    codes, begins = meter[starts].tolist(), at[starts].tolist()
+    periods = {pair: _enclosing(*pair) for pair in set(zip(begins, ends, strict=True))}
     return [
-        (
-            counting.meters[meter[start]],
-            Period(
-                _EPOCH + timedelta(microseconds=int(at[start])),
-                _EPOCH + timedelta(microseconds=int(at[end])) + _TICK,
-            ),
-        )
-        for start, end in zip(starts, ends, strict=True)
+        (counting.meters[code], periods[first_us, last_us])
+        for code, first_us, last_us in zip(codes, begins, ends, strict=True)
     ]
+
+
+def _enclosing(first_us: int, last_us: int) -> Period:
+    """The half-open period that just holds both instants."""
+    return Period(_EPOCH + first_us * _TICK, _EPOCH + (last_us + 1) * _TICK)
 
 
 def _conflict_findings(conflicts: Readings) -> list[Noted]:

@@ -53,8 +53,8 @@ class MessageJournal(Protocol):
 class ProjectorSettings:
     """How much is done at once, and how long is waited."""
 
-    batch: int = 5_000
-    """Messages."""
+    batch: int = 20_000
+    """Messages; only a backlog fills it, and then fewer, larger batches mark fewer ranges."""
     max_bytes: int = 32 << 20
     """Payload bytes read at once."""
     linger_s: float = 0.05

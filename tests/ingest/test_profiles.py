@@ -1,6 +1,7 @@
 """Every profile decodes its own golden payloads; a wrong file is refused with its line."""
 
 import json
+import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -12,8 +13,10 @@ from ingest.golden import failed_examples
 from ingest.journal_records import Record
 from ingest.profile_model import Profiles
 from ingest.profiles import SHIPPED, ProfileErrors, load_profile, load_profiles
+from ingest.rejections import CODES
 from metering.readings import Flag
 
+README = Path(__file__).parents[2] / "ingest" / "README.md"
 VECTORS = Path(__file__).parents[2] / ".." / "shared" / "data" / "mqtt-json" / "vectors.json"
 ALL = load_profiles()
 ARRIVED = datetime(2026, 1, 1, tzinfo=UTC)
@@ -169,6 +172,21 @@ def test_a_message_without_a_register_is_quarantined_unless_the_profile_is_spars
 
     assert [(e.sequence, e.code) for e in decoded.rejected] == [(1, "no_registers")]
     assert decoded.ignored == 1
+
+
+def test_the_profile_in_the_readme_is_one(tmp_path):
+    example = re.search(r"```yaml\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
+    assert example is not None
+    (tmp_path / "plug.yaml").write_text(example.group(1), encoding="utf-8")
+    profiles = load_profiles(tmp_path)
+
+    assert failed_examples(profiles.by_name["plug"], profiles) == []
+
+
+def test_every_reason_code_is_in_the_readme():
+    text = README.read_text(encoding="utf-8")
+
+    assert [code for code in CODES if f"| `{code}` |" not in text] == []
 
 
 def vectors():
