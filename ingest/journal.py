@@ -29,7 +29,7 @@ from ingest.journal_folder import (
 from ingest.journal_health import JournalHealth, bytes_per_day
 from ingest.journal_reader import DayUsage, JournalReader, RecordNotFound, Verification
 from ingest.journal_records import Encoder, Message, Record
-from ingest.sealed import SEALED_SUFFIX, SealAbandoned, read_footer, seal_segment
+from ingest.sealed import SEALED_SUFFIX, SealAbandoned, seal_segment
 from ingest.segments import (
     HEADER,
     Damage,
@@ -319,7 +319,7 @@ class Journal(JournalReader):
             cut_torn_tail(last.raw)
             self._last = last.raw.next_sequence - 1
         else:
-            self._last = read_footer(last.path).manifest.last
+            self._last = self._footer(last.path).manifest.last
         for damage in self.damages:
             log.error("%s", damage)
         if last is None or last.raw is None or last.raw.damages or last.size < HEADER.size:

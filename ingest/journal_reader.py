@@ -6,6 +6,7 @@ being written. The writer in `journal` is a reader that also appends.
 
 from __future__ import annotations
 
+import logging
 import threading
 from bisect import bisect_right
 from collections import Counter
@@ -16,7 +17,14 @@ from pathlib import Path
 
 from ingest.journal_folder import Entry, list_entries, read_meta, with_following
 from ingest.journal_records import Parser, Record
-from ingest.sealed import SEALED_SUFFIX, content_sha256, read_footer, read_sealed
+from ingest.sealed import (
+    SEALED_SUFFIX,
+    Footer,
+    content_sha256,
+    read_footer,
+    read_sealed,
+    salvage_footer,
+)
 from ingest.segments import (
     HEADER,
     RAW_MARK,
@@ -28,6 +36,8 @@ from ingest.segments import (
     header_bytes,
     segment_name,
 )
+
+log = logging.getLogger(__name__)
 
 _POLL_S = 0.1
 
@@ -68,7 +78,7 @@ class JournalReader:
         self.folder, self.archive = folder, archive
         self.journal_id = read_meta(folder)
         self._parser = Parser()
-        self._footer = lru_cache(maxsize=64)(read_footer)
+        self._footer = lru_cache(maxsize=64)(_any_footer)
         self._entries: tuple[Entry, ...] = ()
         self._firsts: tuple[int, ...] = ()
         self._refreshing = threading.RLock()
@@ -264,3 +274,12 @@ class JournalReader:
             following = self.folder / segment_name(raw.next_sequence, RAW_SUFFIX)
             if raw.next_sequence > raw.first and following.exists():
                 self._relist()
+
+
+def _any_footer(path: Path) -> Footer:
+    """Return the footer of a sealed file, or one made from its blocks if that is damaged."""
+    try:
+        return read_footer(path)
+    except JournalError as error:
+        log.error("%s; its index is made again from its blocks", error)
+        return salvage_footer(path)

@@ -23,9 +23,8 @@ from zlib import crc32
 
 import zstandard
 
-from ingest.journal_records import Parser, Record
+from ingest.journal_records import FRONT, Parser, Record
 from ingest.segments import (
-    CHUNK_BYTES,
     DAY_US,
     HEADER,
     Damage,
@@ -232,6 +231,35 @@ def read_footer(path: Path) -> Footer:
     )
 
 
+def salvage_footer(path: Path) -> Footer:
+    """Make the index of a sealed file again, from its blocks, when its end is damaged.
+
+    The records can then be read, but nothing vouches for them: the manifest is a new one.
+
+    Raises:
+        JournalError: Not one block can be read.
+    """
+    data, position = path.read_bytes(), HEADER.size
+    blocks: list[Block] = []
+    last = 0
+    while (position := data.find(zstandard.FRAME_HEADER, position)) >= 0:
+        unpacker = zstandard.ZstdDecompressor().decompressobj()
+        try:
+            raw = unpacker.decompress(memoryview(data)[position:])
+        except zstandard.ZstdError:
+            position += 1
+            continue
+        size = len(data) - position - len(unpacker.unused_data)
+        first = FRONT.unpack_from(raw)[2]
+        last = Parser().parse(raw, expected=first).following - 1
+        blocks.append(Block(first, position, size, len(raw)))
+        position += size
+    if not blocks:
+        raise JournalError(f"not one block of {path} can be read; put a good copy in its place")
+    manifest = Manifest("", blocks[0].first, last, 0, "", "", 0, 0, {})
+    return Footer(manifest, tuple(blocks), tuple(block.first for block in blocks))
+
+
 def _footer(data: bytes, index_size: int) -> Footer:
     blocks = tuple(Block(*fields) for fields in BLOCK.iter_unpack(data[:index_size]))
     manifest = Manifest.from_bytes(data[index_size:])
@@ -279,8 +307,10 @@ def read_sealed(
     records: list[Record] = []
     handle = os.open(path, os.O_RDONLY)
     try:
-        number = bisect_right(footer.firsts, wanted) - 1
+        number = max(0, bisect_right(footer.firsts, wanted) - 1)
         while number < len(footer.blocks) and len(records) < limit and max_bytes > 0:
+            if records and records[-1].sequence + 1 != footer.firsts[number]:
+                break
             try:
                 data = _checked_block(handle, path, footer, number)
             except JournalDamaged:
@@ -295,8 +325,9 @@ def read_sealed(
             number += 1
     finally:
         os.close(handle)
-    if not records:
-        raise JournalDamaged(Damage(path, 0, wanted, footer.manifest.last, CHUNK_BYTES))
+    following = records[0].sequence if records else footer.manifest.last + 1
+    if following != wanted:
+        raise JournalDamaged(Damage(path, 0, wanted, following - 1, 0))
     return records
 
 

@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import threading
+from itertools import accumulate
 from pathlib import Path
 
 import pytest
@@ -320,7 +321,8 @@ def test_a_hole_of_zeros_loses_only_the_messages_it_covers(tmp_path):
     with raw_files(tmp_path)[0].open("r+b") as file:
         file.seek(40_000)
         file.write(bytes(4096))
-    ends = [HEADER.size + len(Encoder().encode(batch[:n], first=1)) for n in range(2001)]
+    sizes = [len(Encoder().encode([message], first=1)) for message in batch]
+    ends = list(accumulate(sizes, initial=HEADER.size))
     lost = [n for n in range(1, 2001) if ends[n] > 40_000 and ends[n - 1] < 44_096]
     with open_journal(tmp_path) as journal:
         found, after = [], 0
@@ -482,6 +484,30 @@ def test_a_damaged_block_loses_only_its_own_messages(tmp_path):
         with pytest.raises(JournalDamaged) as e:
             journal.record(footer.firsts[1])
         assert (e.value.first_lost, e.value.last_lost) == (footer.firsts[1], footer.firsts[2] - 1)
+        assert journal.read(e.value.last_lost)[0].sequence == footer.firsts[2]
+
+
+def test_a_sealed_file_whose_end_is_damaged_can_still_be_read(tmp_path, caplog):
+    path = sealed_journal(tmp_path)[0]
+    damage_byte(path, path.stat().st_size - 200)
+    with open_journal(tmp_path) as journal:
+        assert [r.sequence for r in everything(journal)] == list(range(1, 9001))
+        assert as_messages(journal.read(4, 1)) == messages(1, start=4)
+        assert f"{path}: the index at the end" in journal.verify().problems[0]
+    assert "made again from its blocks" in caplog.text
+
+
+def test_a_lost_block_of_a_file_whose_end_is_damaged_too_is_not_passed_over(tmp_path):
+    path = sealed_journal(tmp_path)[0]
+    footer = sealed.read_footer(path)
+    damage_byte(path, path.stat().st_size - 200)
+    damage_byte(path, footer.blocks[1].offset + footer.blocks[1].size // 2)
+    with open_journal(tmp_path) as journal:
+        assert journal.read(0)[-1].sequence == footer.firsts[1] - 1
+        with pytest.raises(JournalDamaged) as e:
+            journal.read(footer.firsts[1] + 4)
+        assert e.value.first_lost == footer.firsts[1] + 5
+        assert e.value.last_lost == footer.firsts[2] - 1
         assert journal.read(e.value.last_lost)[0].sequence == footer.firsts[2]
 
 

@@ -95,7 +95,9 @@ def broker(tmp_path):
     it = Mosquitto(folder)
     it.start()
     yield it
-    it.stop()
+    if it.process is not None:
+        it.process.kill()  # quicker than asking it to save what no one reads
+        it.process.wait(20)
 
 
 class Collecting:
