@@ -11,13 +11,13 @@ from ingest.columns import Columns, readings_of
 from ingest.context import Claim, Context, Ignored
 from ingest.journal_records import Record
 from ingest.json_profiles import ProfileReading, readings_in
+from ingest.json_text import load_json
 from ingest.native import (
     Accepted,
     SiteMeters,
     Suspect,
     fill_fast,
     items_of,
-    load_json,
     read_item,
     read_registers,
 )

@@ -10,7 +10,6 @@ the last counts, as in every common JSON reader. `at: null` is no time, an empty
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ import orjson
 
 from ingest.columns import Columns, RegisterBook, Shape, ShapeCache, shape_of
 from ingest.journal_records import Record
+from ingest.json_text import load_json
 from ingest.rejections import Rejected, not_finite, shown
 from ingest.times import TimeCache, time_us
 from metering.readings import Flag
@@ -164,38 +164,6 @@ def items_of(payload: bytes, *, max_readings: int) -> list[object]:
     return items
 
 
-def load_json(payload: bytes) -> object:
-    """Return what a JSON payload says; NaN and Infinity, which JSON has not, are let through.
-
-    A gateway that writes NaN for one register then loses only that one.
-
-    Raises:
-        Rejected: `invalid_utf8` or `bad_json`.
-    """
-    try:
-        return orjson.loads(payload)
-    except ValueError:
-        pass
-    try:
-        text = payload.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise Rejected(
-            "invalid_utf8",
-            f"Wanted UTF-8 text, found byte {payload[error.start]:02X}h at {error.start} of "
-            f"{len(payload)}. Set the gateway to UTF-8, or give its meters a fitting profile.",
-        ) from None
-    try:
-        return json.loads(text, parse_int=_whole)
-    except RecursionError:
-        reason = "brackets nested too deep"
-    except ValueError as error:
-        reason = str(error)
-    raise Rejected(
-        "bad_json",
-        f"Wanted JSON, found {shown(text)}: {reason}. Correct the gateway's template.",
-    )
-
-
 def read_item(
     item: object,
     route: SiteMeters,
@@ -300,8 +268,3 @@ def _finite(name: str, value: object) -> float:
         if math.isfinite(number):
             return number
     raise not_finite(name, value)
-
-
-def _whole(digits: str) -> int | float:
-    """A JSON integer; one that no register can show need not be exact."""
-    return int(digits) if len(digits) < 300 else float(digits)

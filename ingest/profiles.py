@@ -9,17 +9,15 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
 from pathlib import Path
 from typing import Final
 
-from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
+from yaml.nodes import MappingNode
 
 from ingest.json_profiles import PLACE, FieldMap, GroupMap, TimeForm, path_of
-from ingest.profile_model import EXAMPLE_ARRIVAL, Example, Expected, Profile, Profiles
-from ingest.rejections import CODES
+from ingest.profile_examples import TEST_KEYS, example_of, texts_of
+from ingest.profile_model import Profile, Profiles
 from ingest.topics import BadPattern, TopicPattern
-from metering.readings import Flag
 from metering.site_sections import Section
 from metering.site_yaml import ErrorLog, SiteError, compose, describe
 from metering.units import REGISTERS, Kind, RegisterType, UnknownUnit, unit_ratio
@@ -32,15 +30,12 @@ _DECODERS = ("native-json", "json")
 _TIME_FORMS: Final[Mapping[str, TimeForm]] = {
     "rfc3339": "rfc3339", "epoch_s": "epoch_s", "epoch_ms": "epoch_ms",
 }  # fmt: skip
-_FLAGS = tuple(flag.name.lower() for flag in Flag if flag.name)
 _SOURCE = ("title", "publisher", "edition", "locator", "url", "retrieved")
 _TOP = (
     "profile", "title", "source", "transport", "decoder", "topics", "ignored_topics", "sparse",
     "registers", "readings", "tests",
 )  # fmt: skip
 _GROUP = ("meter", "channels", "each", "time", "registers")
-_TEST = ("what", "topic", "payload", "received_at", "meters", "expect", "expect_quarantine")
-_EXPECT = ("meter", "register", "value", "read_at", "flags")
 
 
 class ProfileErrors(ValueError):
@@ -128,7 +123,7 @@ def _read(path: Path, log: ErrorLog) -> Profile | None:
         )  # fmt: skip
     if decoder == "native-json" and (top.has("topics") or top.has("readings")):
         top.fail("decoder", "no `topics` or `readings`", "some", "Remove them, or use `json`.")
-    examples = [_example(each) for each in top.sections("tests", _TEST)]
+    examples = [example_of(each) for each in top.sections("tests", TEST_KEYS)]
     if not examples:
         top.fail("tests", "at least one golden payload", "none", "Add `- what: …` with one.")
     return Profile(
@@ -163,23 +158,9 @@ def _source(top: Section) -> Mapping[str, str]:
     return {key: text for key, text in texts.items() if text is not None}
 
 
-def _texts(section: Section, key: str) -> list[str]:
-    """The texts in a list under a key; a single text stands for a list of one."""
-    node = section.node(key)
-    if node is None:
-        return []
-    if isinstance(node, ScalarNode):
-        return [text] if (text := section.text(key)) is not None else []
-    items: list[Node] = node.value if isinstance(node, SequenceNode) else [node]
-    texts = [item.value for item in items if isinstance(item, ScalarNode)]
-    if len(texts) != len(items):
-        section.fail(key, "a list of texts", describe(node), "Write `[one, two]`.")
-    return texts
-
-
 def _patterns(section: Section, key: str) -> tuple[TopicPattern, ...]:
     patterns = []
-    for text in _texts(section, key):
+    for text in texts_of(section, key):
         try:
             patterns.append(TopicPattern.of(text))
         except BadPattern as error:
@@ -271,38 +252,3 @@ def _fields(section: Section, known: Mapping[str, RegisterType]) -> list[FieldMa
         if path is not None:
             fields.append(FieldMap(name, path_of(path), unit, scale or 1.0, text=each.flag("text")))
     return fields
-
-
-def _example(section: Section) -> Example:
-    section.require("what", "topic", "payload")
-    if not section.has("expect") and not section.has("expect_quarantine"):
-        section.fail("expect", "what the payload means", "nothing", "Add `expect: [...]`.")
-    expect = [_expected(each) for each in section.sections("expect", _EXPECT)]
-    codes = _texts(section, "expect_quarantine")
-    for code in codes:
-        if code not in CODES:
-            section.fail("expect_quarantine", "a reason code", code, f"Known: {', '.join(CODES)}.")
-    payload = section.node("payload")
-    return Example(
-        what=section.text("what") or "",
-        topic=section.text("topic") or "",
-        payload=payload.value.encode() if isinstance(payload, ScalarNode) else b"",
-        received_at=section.instant("received_at") or EXAMPLE_ARRIVAL,
-        meters=tuple(_texts(section, "meters") or dict.fromkeys(each.meter for each in expect)),
-        expect=tuple(expect),
-        quarantined=tuple(codes),
-    )
-
-
-def _expected(section: Section) -> Expected:
-    section.require("meter", "register", "value")
-    flags = _texts(section, "flags")
-    for flag in flags:
-        if flag not in _FLAGS:
-            section.fail("flags", "names of flags", flag, f"Known: {', '.join(_FLAGS)}.")
-    value = section.number("value")
-    read_at: datetime | None = section.instant("read_at")
-    return Expected(
-        section.identifier("meter"), section.text("register") or "",
-        value if value is not None else 0.0, read_at, tuple(sorted(flags)),
-    )  # fmt: skip
