@@ -30,6 +30,7 @@ def rebuild_home(settings: Settings) -> Document:
     with open_services(settings) as services:
         services.ledger.forget_positions()
         services.store.clear()
+        services.catalog.apply(services.store, services.registry)
         services.catch_up()
         readings = sum(each.count for each in services.store.summaries())
         return {

@@ -48,7 +48,6 @@ class Settings(BaseModel):
     journal_segment_mb: int = Field(64, ge=1, le=4096)
     min_free_mb: int = Field(256, ge=1, description="Below it nothing more is accepted")
     answer_wait_s: float = Field(10.0, ge=0, description="How long an answer waits to be current")
-    processes: int = Field(0, ge=0, description="Worker processes for heavy work; 0: in the thread")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
 
     @property

@@ -50,6 +50,8 @@ def metrics(given: Given) -> Response:
 @router.get("/status")
 def read_status(given: Given) -> Response:
     """Lag, silent meters, disk, last jobs."""
+    if not given.line.moving:
+        given.catch_up()
     return answer(status_document(given))
 
 
