@@ -2,26 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
 import numpy as np
 
 from api.answers import Document
-from api.figures import Figures, Scope
-from api.quota_answers import quota_document
-from metering.intervals import Rows
-from metering.periods import Period, from_us, local_day, midnight, utc_text
-from metering.readings import Readings, flag_names
-from metering.sites import MeterPoint, Site
+from api.figures import Figures
+from api.latest import latest_by
+from api.live_day import day_document
+from api.live_power import power_document
+from metering.periods import from_us, utc_text
+from metering.readings import flag_names
+from metering.sites import Meter, MeterPoint, Site
 from metering.store.port import MeterSummary, ReadingStore
+from metering.units import REGISTERS, RegisterType
 
 SILENT_AFTER = timedelta(hours=2)
 """A meter is silent when its last reading is older than this and than `SILENT_RATIO` spacings."""
 
 SILENT_RATIO = 4.0
 
-POWER_AGE = timedelta(hours=1)
-"""A power older than this is not the power now."""
+_SHOWN_FIRST = (
+    "active_import", "active_export", "heat", "cooling", "gas_energy", "gas_volume", "water_volume",
+    "volume", "air_temperature", "active_power",
+)  # fmt: skip
+"""Which register stands for a meter in a list; of others the first by name."""
 
 
 def site_document(site: Site) -> Document:
@@ -81,44 +87,87 @@ def latest_documents(store: ReadingStore, site: Site) -> list[Document]:
     ]
 
 
-def meter_documents(store: ReadingStore, site: Site, moment: datetime) -> list[Document]:
-    """Every meter of a site that is in service, with its last reading and whether it is silent."""
-    latest = _last_seen(store, site)
-    spacing = _spacing(store.summaries())
-    found = []
-    for point in site.all_points():
-        for meter in point.meters:
-            if not meter.starts <= moment < meter.ends:
-                continue
-            key = site.meter_key(meter.serial)
-            seen = latest.get(key)
-            age = None if seen is None else (moment - seen).total_seconds()
-            limit = max(SILENT_AFTER.total_seconds(), SILENT_RATIO * spacing.get(key, 0.0))
-            found.append(
-                {
-                    "meter": meter.serial,
-                    "point": point.id,
-                    "building": point.building,
-                    "carrier": point.carrier,
-                    "last_read_at": None if seen is None else utc_text(seen),
-                    "age_s": age,
-                    "silent": age is None or age > limit,
-                }
-            )
-    return found
+def usual_spacing(store: ReadingStore) -> dict[str, float]:
+    """The mean time between readings of each meter's densest register. [s]."""
+    return _spacing(store.summaries())
 
 
-def _last_seen(store: ReadingStore, site: Site) -> dict[str, datetime]:
-    latest = store.latest(meters=[site.meter_key(serial) for serial in site.serials])
-    seen: dict[str, datetime] = {}
-    for code, at in zip(latest.meter.tolist(), latest.read_at, strict=True):
-        name = latest.meters[code]
-        seen[name] = max(seen.get(name, from_us(at)), from_us(at))
-    return seen
+def meter_documents(
+    store: ReadingStore,
+    site: Site,
+    moment: datetime,
+    *,
+    spacing: Mapping[str, float] | None = None,
+    extra: Mapping[str, RegisterType] | None = None,
+) -> list[Document]:
+    """Every meter of a site that is in service, with its last reading and whether it is silent.
+
+    Args:
+        store: Where the readings are.
+        site: Whose meters.
+        moment: As it was then; later readings are not seen.
+        spacing: As `usual_spacing` gives it, where it is at hand.
+        extra: Registers that profiles add.
+    """
+    seen = _last_seen(store, site, moment)
+    spacing = usual_spacing(store) if spacing is None else spacing
+    types = {**REGISTERS, **(extra or {})}
+    return [
+        _meter_document(site, point, meter, moment, seen, spacing, types)
+        for point in site.all_points()
+        for meter in point.meters
+        if meter.starts <= moment < meter.ends
+    ]
+
+
+def _meter_document(
+    site: Site,
+    point: MeterPoint,
+    meter: Meter,
+    moment: datetime,
+    seen: Mapping[str, tuple[datetime, str, float]],
+    spacing: Mapping[str, float],
+    types: Mapping[str, RegisterType],
+) -> Document:
+    key = site.meter_key(meter.serial)
+    at, register, value = seen.get(key, (None, None, None))
+    # A clock a little ahead of ours makes a reading new, not one that is yet to come.
+    age = None if at is None else max(0.0, (moment - at).total_seconds())
+    limit = max(SILENT_AFTER.total_seconds(), SILENT_RATIO * spacing.get(key, 0.0))
+    return {
+        "meter": meter.serial,
+        "point": point.id,
+        "name": point.name,
+        "building": point.building,
+        "carrier": point.carrier,
+        "last_read_at": None if at is None else utc_text(at),
+        "age_s": age,
+        "silent": age is None or age > limit,
+        "register": register,
+        "value": value,
+        "unit": types[register].unit if register and register in types else None,
+    }
+
+
+def _last_seen(
+    store: ReadingStore, site: Site, moment: datetime
+) -> dict[str, tuple[datetime, str, float]]:
+    """The newest reading of each meter by a moment: when, and what the register to list showed."""
+    latest = latest_by(store, [site.meter_key(serial) for serial in site.serials], moment)
+    newest_at: dict[str, np.datetime64] = {}
+    shown: dict[str, tuple[int, str, float]] = {}
+    rank = {name: place for place, name in enumerate(_SHOWN_FIRST)}
+    for code, number, at, value in zip(
+        latest.meter.tolist(), latest.register.tolist(), latest.read_at, latest.value, strict=True
+    ):
+        meter, register = latest.meters[code], latest.registers[number]
+        newest_at[meter] = max(newest_at.get(meter, at), at)
+        mine = (rank.get(register, len(rank)), register, float(value))
+        shown[meter] = min(shown.get(meter, mine), mine)
+    return {meter: (from_us(at), *shown[meter][1:]) for meter, at in newest_at.items()}
 
 
 def _spacing(summaries: list[MeterSummary]) -> dict[str, float]:
-    """The mean time between readings of each meter's densest register. [s]."""
     spacing: dict[str, float] = {}
     for each in summaries:
         if each.count > 1:
@@ -127,146 +176,37 @@ def _spacing(summaries: list[MeterSummary]) -> dict[str, float]:
     return spacing
 
 
+def meters_document(meters: Sequence[Document]) -> Document:
+    """How many meters live, how old the oldest last reading is, and which are silent."""
+    ages = [each["age_s"] for each in meters if each["age_s"] is not None]
+    silent = [each for each in meters if each["silent"]]
+    return {
+        "live": len(meters) - len(silent),
+        "total": len(meters),
+        "oldest_age_s": max(ages, default=None),
+        "never_heard": sum(each["age_s"] is None for each in meters),
+        "silent": silent,
+    }
+
+
 def live_document(figures: Figures, moment: datetime) -> Document:
-    """What a park looks like at a moment.
+    """What a park looks like at a moment: power, the day so far, quotas and meters.
 
     Power is the sum of what the boundary meters show, or of their last energy increment; energy and
     carbon are those of the site's day so far, beside the mean of the same kind of day before.
     """
     site = figures.site
-    meters = meter_documents(figures.store, site, moment)
-    alive = [each for each in meters if not each["silent"]]
-    ages = [each["age_s"] for each in meters if each["age_s"] is not None]
-    day = local_day(moment, tz=site.timezone)
+    power = power_document(figures, moment)
+    day = day_document(figures, moment)
+    meters = meter_documents(figures.store, site, moment, extra=figures.extra)
+    buildings = [
+        {**energy, "power_kw": power["buildings"][energy["id"]]} for energy in day["buildings"]
+    ]
     return {
         "site": site.id,
         "at": utc_text(moment),
-        "power_kw": _power(figures, moment),
-        "today": _today(figures, moment),
-        "emissions_today": _emissions_today(figures, moment),
-        "quotas": quota_document(figures, day)["quotas"],
-        "meters": {
-            "live": len(alive),
-            "total": len(meters),
-            "oldest_age_s": max(ages, default=None),
-            "silent": [each for each in meters if each["silent"]],
-        },
-        "buildings": [
-            {"id": building.id, "name": building.name}
-            | _use_today(figures, Scope(building=building.id), moment)
-            for building in site.buildings
-        ],
+        "power_kw": power["site"],
+        **{name: value for name, value in day.items() if name not in ("at", "buildings")},
+        "meters": meters_document(meters),
+        "buildings": buildings,
     }
-
-
-def _power(figures: Figures, moment: datetime) -> Document:
-    """Electric power at the boundary: shown by the meters, else from their last increment. [kW]."""
-    site = figures.site
-    boundary = site.boundary("electricity")
-    keys = {
-        site.meter_key(meter.serial): (each, meter)
-        for each in boundary
-        for meter in each.point.meters
-        if meter.starts <= moment < meter.ends
-    }
-    shown = _newest_power(figures.store.latest(meters=sorted(keys)), moment)
-    total, known, estimated = 0.0, 0, False
-    for key, (each, meter) in keys.items():
-        power = shown.get(key)
-        if power is not None:
-            power *= meter.multiplier
-        else:
-            power, estimated = _from_energy(figures, each.point, moment), True
-        if power is not None:
-            total += power * each.sign
-            known += 1
-    return {
-        "value": total if known else None,
-        "meters": known,
-        "of": len(keys),
-        "estimated": estimated and known > 0,
-    }
-
-
-def _newest_power(latest: Readings, moment: datetime) -> dict[str, float]:
-    return {
-        reading.meter: reading.value
-        for reading in latest.rows()
-        if reading.register == "active_power"
-        and timedelta(0) <= moment - reading.read_at <= POWER_AGE
-    }
-
-
-def _from_energy(figures: Figures, point: MeterPoint, moment: datetime) -> float | None:
-    """The mean power of the last full quarter hour with a figure, within the last hours."""
-    recipe = figures.recipes(Scope(point=point.id))
-    end = moment.replace(minute=moment.minute // 15 * 15, second=0, microsecond=0)
-    rows = figures.rows(recipe[0], Period(end - timedelta(hours=3), end), "15min")
-    covered = np.flatnonzero((rows.coverage == 1) & ~np.isnan(rows.value))
-    return float(rows.value[covered[-1]]) * 4 if len(covered) else None
-
-
-def _today(figures: Figures, moment: datetime) -> Document:
-    return _use_today(figures, Scope(), moment)
-
-
-def _use_today(figures: Figures, scope: Scope, moment: datetime) -> Document:
-    """Electricity of the day so far, and the mean of the last four days of its kind as far."""
-    recipes = figures.recipes(scope, carrier="electricity")
-    if not recipes:
-        return {"energy_kwh": None, "usual_kwh": None, "coverage": 0.0}
-    site = figures.site
-    day = local_day(moment, tz=site.timezone)
-    start = midnight(day, tz=site.timezone)
-    elapsed = moment - start
-    first = midnight(day - timedelta(days=28), tz=site.timezone)
-    hour = moment.replace(minute=0, second=0, microsecond=0) + timedelta(hours=1)
-    rows = figures.rows(recipes[0], Period(first, max(hour, start + timedelta(hours=1))), "hour")
-    today, coverage = _sum_between(rows, start, hour)
-    usual: list[float] = []
-    for back in range(1, 29):
-        other = day - timedelta(days=back)
-        if (other.weekday() >= 5) == (day.weekday() >= 5) and len(usual) < 4:
-            begin = midnight(other, tz=site.timezone)
-            value, share = _sum_between(rows, begin, begin + elapsed)
-            usual += [value] if value is not None and share >= 0.9 else []
-    mean = sum(usual) / len(usual) if usual else None
-    return {"energy_kwh": today, "usual_kwh": mean, "coverage": coverage}
-
-
-def _sum_between(rows: Rows, start: datetime, end: datetime) -> tuple[float | None, float]:
-    low = np.datetime64(start.replace(tzinfo=None), "us")
-    high = np.datetime64(end.replace(tzinfo=None), "us")
-    inside = (rows.edges[:-1] >= low) & (rows.edges[:-1] < high)
-    if not inside.any():
-        return None, 0.0
-    values = rows.value[inside]
-    known = ~np.isnan(values)
-    value = float(values[known].sum()) if known.any() else None
-    return value, float(rows.coverage[inside].mean())
-
-
-def _emissions_today(figures: Figures, moment: datetime) -> list[Document]:
-    """Emissions of the day so far, by gas basis."""
-    site = figures.site
-    start = midnight(local_day(moment, tz=site.timezone), tz=site.timezone)
-    hour = moment.replace(minute=0, second=0, microsecond=0) + timedelta(hours=1)
-    found, factors, _ = figures.emissions(
-        Scope(), Period(start, max(hour, start + timedelta(hours=1))), "hour"
-    )
-    totals: dict[str, float] = {}
-    flags = 0
-    for each in found:
-        known = each.rows.value[~np.isnan(each.rows.value)]
-        if len(known):
-            totals[each.unit] = totals.get(each.unit, 0.0) + float(known.sum())
-        flags |= int(np.bitwise_or.reduce(each.rows.flags))
-    return [
-        {
-            "unit": unit,
-            "value": value,
-            "flags": flag_names(flags),
-            "factors": [f.id for f in factors],
-        }
-        for unit, value in sorted(totals.items())
-    ]
