@@ -35,7 +35,8 @@ from metering.periods import Period
 log = logging.getLogger(__name__)
 
 YEAR = 2023
-LAST_DAY = date(YEAR, 12, 31)
+DAYS = (date(YEAR, 8, 31), date(YEAR, 12, 31))
+"""When the quotas are shown: while there is time to act, and at the end."""
 
 TOLERANCE = 1e-6
 """Relative: sums of differences of registers with two decimals are not more exact in floats."""
@@ -202,14 +203,18 @@ def _carbon(figures: Figures, year: Period, console: Console) -> None:
 
 
 def _quotas(figures: Figures, console: Console) -> None:
-    table = _table("Quotas at the end of the year", "quota", "used", "limit", "unit", "verdict")
-    for use in quota_document(figures, LAST_DAY)["quotas"]:
+    table = _table(
+        "Quotas", "quota", "used", "limit", "unit", *(f"on {day.isoformat()}" for day in DAYS)
+    )
+    columns = [quota_document(figures, day)["quotas"] for day in DAYS]
+    for uses in zip(*columns, strict=True):
+        last = uses[-1]
         table.add_row(
-            use["quota"],
-            text_of(use["used"]),
-            text_of(use["limit"]),
-            use["unit"],
-            use["verdict"].replace("_", " "),
+            last["quota"],
+            text_of(last["used"]),
+            text_of(last["limit"]),
+            last["unit"],
+            *(use["verdict"].replace("_", " ") for use in uses),
         )
     console.print(table)
 
