@@ -12,6 +12,7 @@ from ingest.profile_model import Profile, Profiles
 from ingest.rejections import Rejected, shown
 from ingest.times import TimeCache
 from ingest.topics import NATIVE_FORM, parse_native
+from metering.findings import Finding
 from metering.sites import Site
 
 _CACHED: Final = 1 << 16
@@ -133,6 +134,23 @@ class _NativeCodes(dict[str, Mapping[str, int] | None]):
             self.clear()
         codes = self[topic] = site.codes if site else None
         return codes
+
+
+def check_profiles(sites: Iterable[Site], profiles: Profiles) -> list[Finding]:
+    """Return a finding for every meter whose profile is not there."""
+    return [
+        Finding(
+            "site.unknown_profile",
+            f"Wanted a profile there is for meter {meter.serial} at {point.id} of {site.id}, found "
+            f"{meter.profile!r}. Known: {', '.join(profiles.names)}. Correct the site file, or add "
+            f"the profile.",
+            {"site": site.id, "point": point.id, "meter": meter.serial, "profile": meter.profile},
+        )
+        for site in sites
+        for point in site.all_points()
+        for meter in point.meters
+        if meter.profile not in profiles.by_name
+    ]
 
 
 def _fingerprint(

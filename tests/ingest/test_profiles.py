@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ingest.context import Context
+from ingest.context import Context, check_profiles
 from ingest.decoding import decode_batch
 from ingest.golden import failed_examples
 from ingest.journal_records import Record
@@ -15,6 +15,7 @@ from ingest.profile_model import Profiles
 from ingest.profiles import SHIPPED, ProfileErrors, load_profile, load_profiles
 from ingest.rejections import CODES
 from metering.readings import Flag
+from metering.site_files import load_site
 
 README = Path(__file__).parents[2] / "ingest" / "README.md"
 VECTORS = Path(__file__).parents[2] / ".." / "shared" / "data" / "mqtt-json" / "vectors.json"
@@ -172,6 +173,24 @@ def test_a_message_without_a_register_is_quarantined_unless_the_profile_is_spars
 
     assert [(e.sequence, e.code) for e in decoded.rejected] == [(1, "no_registers")]
     assert decoded.ignored == 1
+
+
+def test_a_meter_with_a_profile_that_is_not_there_is_a_finding():
+    text = """
+site: {id: s, name: S, timezone: UTC}
+buildings:
+  - id: b
+    points:
+      - {id: o, carrier: heat, role: main, meter: {serial: A, profile: native}}
+      - {id: p, carrier: heat, role: sub, upstream: o, meter: {serial: B, profile: nativ}}
+"""
+    site = load_site(text.encode(), file="site.yaml")
+
+    (finding,) = check_profiles([site], ALL)
+
+    assert finding.code == "site.unknown_profile"
+    assert finding.data == {"site": "s", "point": "p", "meter": "B", "profile": "nativ"}
+    assert "'nativ'" in finding.message
 
 
 def test_the_profile_in_the_readme_is_one(tmp_path):

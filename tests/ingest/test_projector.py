@@ -16,6 +16,7 @@ from metering.ledger.port import LedgerUnavailable
 from metering.ledger.sql_ledger import open_ledger
 from metering.periods import Period
 from metering.readings import Flag
+from metering.site_files import load_site
 from metering.store.duckdb_store import open_duckdb
 from metering.store.memory import MemoryStore
 from metering.store.port import StoreUnavailable
@@ -408,6 +409,30 @@ def test_lost_records_are_stepped_over_and_noted(tmp_path, store, ledger, contex
     assert [r[3] for r in rows(store)] == [4, 5]
     (noted,) = ledger.findings(code="journal.damaged")
     assert noted.finding.data == {"first": 1, "last": 3}
+
+
+SITE = b"""
+site: {id: estate, name: Estate, timezone: Europe/London}
+buildings:
+  - id: b27
+    points:
+      - id: b27-electricity
+        carrier: electricity
+        role: main
+        meters:
+          - {serial: E26, profile: native, removed: {at: 2023-06-14T10:30:00+00:00}}
+          - {serial: E27, profile: native, installed: {at: 2023-06-14T11:10:00+00:00}}
+"""
+
+
+def test_every_meter_a_site_ever_had_is_known(journal, store, ledger):
+    site = load_site(SITE, file="site.yaml")
+    journal.append([reading(0), reading(1, meter="E26"), reading(2, meter="E28")])
+
+    Projector(journal, store, ledger, lambda: Context.of([site], PROFILES)).step()
+
+    assert [r[0] for r in rows(store)] == ["estate/E26", "estate/E27"]
+    assert [e.code for e in ledger.quarantined()] == ["unknown_meter"]
 
 
 def test_order_of_arrival_does_not_matter(tmp_path, context):
