@@ -228,7 +228,7 @@ def _faults(
 ) -> None:
     table = _table("What the injected faults did", "fault", "where", "computed", "truth", "")
     counts = services.ledger.quarantine_counts()
-    for report in simulation.reports():
+    for report in simulation.reports:
         rows = list(_fault_rows(figures, report, counts, outcome))
         for number, (where, got, truth, good) in enumerate(rows or [("–", "–", "–", True)]):
             name = f"{report.kind}: {report.what}" if number == 0 else ""
