@@ -54,7 +54,7 @@ def ask(
     running = Home(settings.home).running()
     if running is not None:
         transport = httpx2.AsyncHTTPTransport()
-        base = f"http://{_host(settings.bind)}:{running.http_port}"
+        base = f"http://{_host(settings.http_bind)}:{running.http_port}"
         return asyncio.run(
             _send(transport, base, running.token, method, path, given, content, body)
         )

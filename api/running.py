@@ -58,8 +58,8 @@ def print_where(running: Running, settings: Settings) -> None:
     from api.output import stderr
 
     stderr().print(
-        f"tanyuan is up: MQTT {settings.bind}:{running.mqtt_port}, "
-        f"console http://{settings.bind}:{running.http_port}/  (pid {running.pid})",
+        f"tanyuan is up: MQTT {settings.mqtt_bind}:{running.mqtt_port}, "
+        f"console http://{settings.http_bind}:{running.http_port}/  (pid {running.pid})",
         markup=False,
         soft_wrap=True,
     )
@@ -102,7 +102,7 @@ def _mount_console(app: FastAPI, services: Services) -> None:
 def _listener_settings(settings: Settings) -> ListenerSettings:
     users = load_users(settings.mqtt_users) if settings.mqtt_users else None
     return ListenerSettings(
-        bind=settings.bind,
+        bind=settings.mqtt_bind,
         port=settings.mqtt_port,
         users=users,
         max_packet_bytes=settings.mqtt_max_packet_bytes,
@@ -152,16 +152,16 @@ def _served(app: FastAPI, settings: Settings) -> Iterator[int]:
 
 
 def _listening(settings: Settings) -> socket.socket:
-    family = socket.AF_INET6 if ":" in settings.bind else socket.AF_INET
+    family = socket.AF_INET6 if ":" in settings.http_bind else socket.AF_INET
     door = socket.socket(family, socket.SOCK_STREAM)
     door.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        door.bind((settings.bind, settings.http_port))
+        door.bind((settings.http_bind, settings.http_port))
         door.listen(2048)
     except OSError as error:
         door.close()
         raise DoorTaken(
-            f"Cannot listen for HTTP on {settings.bind}:{settings.http_port} ({error.strerror}). "
+            f"Cannot listen for HTTP on {settings.http_bind}:{settings.http_port} ({error.strerror}). "
             "Set TANYUAN_HTTP_PORT to another port, 0 for a free one, or stop what uses this one."
         ) from error
     return door

@@ -51,6 +51,24 @@ class Settings(BaseModel):
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
 
     @property
+    def is_local(self) -> bool:
+        """Whether only this machine can reach the doors."""
+        try:
+            return ipaddress.ip_address(self.bind).is_loopback
+        except ValueError:
+            return self.bind == "localhost"
+
+    @property
+    def mqtt_bind(self) -> str:
+        """Where gateways are listened to: without users only on this machine."""
+        return self.bind if self.is_local or self.mqtt_users else "127.0.0.1"
+
+    @property
+    def http_bind(self) -> str:
+        """Where the API and the page are: without a token only on this machine."""
+        return self.bind if self.is_local or self.http_token else "127.0.0.1"
+
+    @property
     def ledger_url(self) -> str:
         """Where the ledger is."""
         return self.ledger or f"sqlite:///{self.home / 'ledger.sqlite'}"
@@ -113,14 +131,11 @@ def _sentence(error: ValidationError, origin: Mapping[str, str]) -> str:
 
 
 def _check_doors(settings: Settings) -> None:
-    """Refuse to listen to strangers without a secret."""
-    try:
-        local = ipaddress.ip_address(settings.bind).is_loopback
-    except ValueError:
-        local = settings.bind == "localhost"
-    if not local and (settings.http_token is None or settings.mqtt_users is None):
-        raise SettingsError(
-            f"TANYUAN_BIND is {settings.bind}, which others can reach, but "
-            f"{'TANYUAN_HTTP_TOKEN' if settings.http_token is None else 'TANYUAN_MQTT_USERS'} "
-            "is not set. Set TANYUAN_HTTP_TOKEN and TANYUAN_MQTT_USERS, or bind to 127.0.0.1."
-        )
+    """Refuse to listen to strangers without any secret."""
+    if settings.is_local or settings.http_token or settings.mqtt_users:
+        return
+    raise SettingsError(
+        f"TANYUAN_BIND is {settings.bind}, which others can reach, but neither TANYUAN_HTTP_TOKEN "
+        "nor TANYUAN_MQTT_USERS is set. Set both (a door without its secret stays on this machine), "
+        "or bind to 127.0.0.1."
+    )

@@ -111,6 +111,11 @@ class _Collector:
         yield _gauge(
             "dirty_ranges", "Spans whose hours are to be made.", given.ledger.count_dirty()
         )
+        health = given.journal.health()
+        if health.days_left is not None:
+            text = "Until the disk is full at the present pace."
+            yield _gauge("journal_days_left", text, health.days_left)
+        yield _gauge("journal_bytes", "Size of the journal on disk.", health.disk_bytes)
         free = shutil.disk_usage(given.home.path).free
         yield _gauge("disk_free_bytes", "Room on the disk of the home.", free)
         quarantine = GaugeMetricFamily(

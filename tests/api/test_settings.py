@@ -1,0 +1,65 @@
+"""Settings come from the environment, then from the file, and are refused with their name."""
+
+from __future__ import annotations
+
+import pytest
+
+from api.settings import SettingsError, load_settings
+
+
+def test_environment_wins_over_the_file_and_the_command_line_over_both(tmp_path):
+    (tmp_path / "tanyuan.toml").write_text("mqtt_port = 1\nhttp_port = 2\nmin_free_mb = 3\n")
+
+    found = load_settings(
+        tmp_path,
+        environ={"TANYUAN_MQTT_PORT": "11", "TANYUAN_HTTP_PORT": "12"},
+        given={"mqtt_port": 21},
+    )
+
+    assert (found.mqtt_port, found.http_port, found.min_free_mb) == (21, 12, 3)
+
+
+def test_home_comes_from_the_environment_where_it_is_not_given(tmp_path):
+    found = load_settings(environ={"TANYUAN_HOME": str(tmp_path)})
+
+    assert found.home == tmp_path
+    assert found.ledger_url == f"sqlite:///{tmp_path}/ledger.sqlite"
+
+
+@pytest.mark.parametrize(
+    ("toml", "environ", "words"),
+    [
+        ("mqtt_prot = 1\n", {}, ["tanyuan.toml", "mqtt_prot", "mqtt_port"]),
+        ("mqtt_port = \n", {}, ["tanyuan.toml", "TOML"]),
+        ("", {"TANYUAN_MQTT_PORT": "abc"}, ["the environment", "TANYUAN_MQTT_PORT", "abc"]),
+        ("", {"TANYUAN_HTTP_PORT": "70000"}, ["TANYUAN_HTTP_PORT", "70000"]),
+        ("", {"TANYUAN_STORE": "mysql"}, ["TANYUAN_STORE", "duckdb"]),
+    ],
+)
+def test_setting_that_cannot_be_used_is_named_with_where_it_stands(tmp_path, toml, environ, words):
+    (tmp_path / "tanyuan.toml").write_text(toml)
+
+    with pytest.raises(SettingsError) as caught:
+        load_settings(tmp_path, environ=environ)
+
+    assert all(word in str(caught.value) for word in words)
+
+
+def test_address_others_can_reach_is_refused_without_any_secret(tmp_path):
+    with pytest.raises(SettingsError, match="TANYUAN_HTTP_TOKEN"):
+        load_settings(tmp_path, environ={"TANYUAN_BIND": "0.0.0.0"})
+
+
+def test_door_without_its_secret_stays_on_this_machine(tmp_path):
+    found = load_settings(
+        tmp_path, environ={"TANYUAN_BIND": "0.0.0.0", "TANYUAN_HTTP_TOKEN": "hidden"}
+    )
+
+    assert (found.http_bind, found.mqtt_bind) == ("0.0.0.0", "127.0.0.1")
+
+
+def test_secret_is_not_in_what_is_printed(tmp_path):
+    found = load_settings(tmp_path, environ={"TANYUAN_HTTP_TOKEN": "hidden"})
+
+    assert "hidden" not in repr(found)
+    assert "hidden" not in str(found)
