@@ -161,7 +161,8 @@ def _listening(settings: Settings) -> socket.socket:
     except OSError as error:
         door.close()
         raise DoorTaken(
-            f"Cannot listen for HTTP on {settings.http_bind}:{settings.http_port} ({error.strerror}). "
+            f"Cannot listen for HTTP on {settings.http_bind}:{settings.http_port} "
+            f"({error.strerror}). "
             "Set TANYUAN_HTTP_PORT to another port, 0 for a free one, or stop what uses this one."
         ) from error
     return door

@@ -136,6 +136,7 @@ def _check_doors(settings: Settings) -> None:
         return
     raise SettingsError(
         f"TANYUAN_BIND is {settings.bind}, which others can reach, but neither TANYUAN_HTTP_TOKEN "
-        "nor TANYUAN_MQTT_USERS is set. Set both (a door without its secret stays on this machine), "
+        "nor TANYUAN_MQTT_USERS is set. Set both (a door without its secret stays on this "
+        "machine), "
         "or bind to 127.0.0.1."
     )
