@@ -14,6 +14,7 @@ from api.commands.asking import as_json, refused
 from api.home import Home, HomeError
 from api.output import print_json, stderr
 from api.problems import document
+from ingest.context import check_profiles
 from ingest.profiles import load_profiles
 from metering.findings import Finding
 from metering.site_checks import check_site
@@ -42,7 +43,8 @@ def check(context: click.Context, site: str | None, apply: bool, json_out: bool)
     """Check SITE: a site file, or the id of one in the home; all of the home if left out."""
     home = Home(context.obj.settings.home)
     folders = [home.profiles] if home.profiles.is_dir() else []
-    registers = frozenset(REGISTERS) | frozenset(load_profiles(*folders).registers)
+    profiles = load_profiles(*folders)
+    registers = frozenset(REGISTERS) | frozenset(profiles.registers)
     try:
         loaded = _load(home, site, registers)
     except SiteErrors as errors:
@@ -53,7 +55,8 @@ def check(context: click.Context, site: str | None, apply: bool, json_out: bool)
         if not reply.ok:
             return refused(reply, json_out=json_out)
         changed = reply.document["changed"]
-    _say_findings(loaded, changed, json_out=json_out)
+    findings = [[*check_site(each.site), *check_profiles([each.site], profiles)] for each in loaded]
+    _say_findings(loaded, findings, changed, json_out=json_out)
     return 0
 
 
@@ -100,11 +103,14 @@ def _say_errors(errors: SiteErrors, *, json_out: bool) -> int:
 
 
 def _say_findings(
-    loaded: Sequence[LoadedSite], changed: list[str] | None, *, json_out: bool
+    loaded: Sequence[LoadedSite],
+    findings: Sequence[Sequence[Finding]],
+    changed: list[str] | None,
+    *,
+    json_out: bool,
 ) -> None:
     sites = []
-    for each in loaded:
-        findings: list[Finding] = check_site(each.site)
+    for each, found in zip(loaded, findings, strict=True):
         sites.append(
             {
                 "site": each.site.id,
@@ -112,7 +118,7 @@ def _say_findings(
                 "points": len(each.site.all_points()),
                 "meters": len(each.site.serials),
                 "findings": [
-                    {"code": f.code, "message": f.message, "data": dict(f.data)} for f in findings
+                    {"code": f.code, "message": f.message, "data": dict(f.data)} for f in found
                 ],
             }
         )
