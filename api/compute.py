@@ -12,11 +12,12 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import date, timedelta
 from itertools import pairwise
 
 import numpy as np
 
+from api.dirty_groups import together
 from api.emission_hours import emission_series
 from carbon.registry import Registry
 from metering.ledger.port import Dirty, Ledger
@@ -112,7 +113,7 @@ class Recompute:
     def _windows(self, site: Site, ranges: Sequence[Dirty]) -> list[Window]:
         """Which hours of which registers the dirty ranges can have moved."""
         together: dict[tuple[str, str], Window] = {}
-        for period, meters in _alike(ranges, site).items():
+        for period, meters in _alike(ranges, site):
             for window in self._touched(site, period, meters):
                 key = (window.point.id, window.register)
                 if key in together:
@@ -238,20 +239,21 @@ def _joined(one: Window, other: Window) -> Window:
     return Window(one.point, one.register, Period(start, max(one.hours.end, other.hours.end)))
 
 
-def _alike(ranges: Sequence[Dirty], site: Site) -> dict[Period, list[str]]:
-    """Meters whose dirty spans fall on the same days, with the span that holds them all."""
-    found: dict[tuple[object, object], list[Dirty]] = {}
-    for each in ranges:
-        days = (
-            local_day(each.period.start, tz=site.timezone),
-            local_day(each.period.end, tz=site.timezone),
-        )
-        found.setdefault(days, []).append(each)
-    together: dict[Period, list[str]] = {}
-    for group in found.values():
+def _alike(ranges: Sequence[Dirty], site: Site) -> list[tuple[Period, list[str]]]:
+    """Meters whose dirty spans lie together, with the span that holds them all."""
+
+    def days(each: Dirty) -> tuple[date, date]:
+        return _days(each.period, site)
+
+    found = []
+    for group in together(ranges, days=days, owner=lambda each: each.meter):
         period = Period(min(e.period.start for e in group), max(e.period.end for e in group))
-        together.setdefault(period, []).extend(sorted({e.meter for e in group}))
-    return together
+        found.append((period, sorted({e.meter for e in group})))
+    return found
+
+
+def _days(period: Period, site: Site) -> tuple[date, date]:
+    return local_day(period.start, tz=site.timezone), local_day(period.end, tz=site.timezone)
 
 
 def _series_in(readings: Readings) -> Iterator[tuple[tuple[str, str], slice]]:
@@ -274,14 +276,12 @@ def _tasks(
     site: Site, windows: Sequence[Window], density: Mapping[str, float]
 ) -> Iterator[tuple[Period, list[Window]]]:
     """Windows that lie together, cut at the site's days into pieces of bounded size."""
-    groups: dict[tuple[object, object], list[Window]] = {}
-    for window in windows:
-        days = (
-            local_day(window.hours.start, tz=site.timezone),
-            local_day(window.hours.end, tz=site.timezone),
-        )
-        groups.setdefault(days, []).append(window)
-    for group in groups.values():
+    groups = together(
+        windows,
+        days=lambda window: _days(window.hours, site),
+        owner=lambda window: f"{window.point.id} {window.register}",
+    )
+    for group in groups:
         for part in _bounded(site, group, density):
             yield from _pieces(site, part, density)
 
