@@ -24,6 +24,9 @@ log = logging.getLogger(__name__)
 WINDOW: Final = 1000
 """So many messages may be under way unless the receiver allows fewer."""
 
+_FRAME: Final = 16
+"""What a packet needs beside topic and payload, at most. [bytes]"""
+
 _RUN: Final = 64
 _PROGRESS: Final = 2000
 _CONNACK_S: Final = 10.0
@@ -49,6 +52,10 @@ class Broker:
     client_id: str = "tanyuan-publisher"
     version: int = 5
     """Of MQTT: 5 or 3 (3.1.1)."""
+
+
+class MessageTooLong(ValueError):
+    """The broker said it takes no message of that length; nothing was sent."""
 
 
 class Published(NamedTuple):
@@ -114,6 +121,9 @@ class Publisher:
         self._patience_s = patience_s
         self._connected = False
         self._turned_away: str | None = None
+        self._longest: int | None = None
+        self._last_good_s = 0.0
+        self._attempts = 0
         self._run = 0
         self._client = self._new_client()
 
@@ -136,6 +146,7 @@ class Publisher:
 
     def __enter__(self) -> Self:
         self._client.connect_async(self._broker.host, self._broker.port, keepalive=60)
+        self._last_good_s = time.monotonic()
         self._connect()
         return self
 
@@ -164,10 +175,18 @@ class Publisher:
         """Hand over one message; waits while too many are under way.
 
         Raises:
+            MessageTooLong: The broker said it takes none of that length.
             BrokerRefused, BrokerLost: As `publish_all`.
         """
         while self._under_way >= self._window:
             self._turn(wait_s=1.0)
+        if self._longest is not None and len(topic) + len(payload) + _FRAME > self._longest:
+            raise MessageTooLong(
+                f"Wanted at most {self._longest} bytes, as {self._where} takes, found a message of "
+                f"{len(payload)} bytes for {topic[:100]!r}. Send it in several."
+            )
+        if not self._under_way:
+            self._last_good_s = time.monotonic()
         self._client.publish(topic, payload, qos=1)
         self.published += 1
         self._run += 1
@@ -183,6 +202,16 @@ class Publisher:
         while self._under_way:
             self._turn(wait_s=1.0)
 
+    def idle(self, seconds: float) -> None:
+        """Let time pass, and keep the connection alive meanwhile.
+
+        Raises:
+            BrokerRefused, BrokerLost: As `publish_all`.
+        """
+        until = time.monotonic() + seconds
+        while (rest := until - time.monotonic()) > 0:
+            self._turn(wait_s=min(rest, 1.0))
+
     def _turn(self, *, wait_s: float = 0.0) -> None:
         """Write what waits, read what came."""
         self._run = 0
@@ -191,6 +220,7 @@ class Publisher:
         self._client.loop_write()
         if wait_s:
             self._wait(wait_s)
+            self._check_patience()
         self._client.loop_read()
         self._client.loop_misc()
 
@@ -203,24 +233,32 @@ class Publisher:
 
     def _connect(self) -> None:
         """Connect, again and again within our patience."""
-        deadline = time.monotonic() + self._patience_s
-        attempt = 0
-        while not self._attempt():
+        if not self._under_way:
+            self._last_good_s = time.monotonic()
+        while not self._connected:
+            if self._attempts:
+                time.sleep(_RETRY_S[min(self._attempts, len(_RETRY_S)) - 1])
+            self._attempts += 1
+            connected = self._attempt()
             if self._turned_away is not None:
                 raise BrokerRefused(
                     f"Wanted to publish to {self._where}, found: {self._turned_away}. "
                     f"Check the user name and password."
                 )
-            if time.monotonic() >= deadline:
-                raise BrokerLost(
-                    f"Wanted to publish to {self._where}, found nobody there for "
-                    f"{self._patience_s:g} s; {self._under_way} messages are not acknowledged. "
-                    f"Start the broker, then publish again: what comes twice is counted once."
-                )
-            time.sleep(_RETRY_S[min(attempt, len(_RETRY_S) - 1)])
-            attempt += 1
+            if not connected:
+                self._check_patience()
         if self._connections > 1:
             log.info("publisher: connected again to %s", self._where)
+
+    def _check_patience(self) -> None:
+        if self._connected and not self._under_way:
+            return
+        if time.monotonic() - self._last_good_s > self._patience_s:
+            raise BrokerLost(
+                f"Wanted {self._where} to acknowledge, found no answer for {self._patience_s:g} s; "
+                f"{self._under_way} messages are not acknowledged. Start the broker, then publish "
+                f"again: what comes twice is counted once."
+            )
 
     def _attempt(self) -> bool:
         """Try to connect once, up to the answer of the broker."""
@@ -249,6 +287,7 @@ class Publisher:
             return
         allowed = getattr(properties, "ReceiveMaximum", self._wanted)
         self._window = min(self._wanted, allowed)
+        self._longest = getattr(properties, "MaximumPacketSize", None)
         self._connected = True
         self._connections += 1
 

@@ -56,18 +56,19 @@ class YearOfMessages:
 
     def __init__(self, park: Park, faults: Sequence[Fault], *, seed: int) -> None:
         self._streams = [GatewayStream(park, name, faults) for name in park.loads.spacing]
-        self._start = park.truth.period.start
-        self._garbage = [
-            (fault.at, _Garbage(topic, payload))
-            for fault in faults
-            if isinstance(fault, Garbage)
-            for topic, payload, _ in garbage_messages(fault, park)
-        ]
+        self._garbage: dict[int, list[_Garbage]] = {}
+        for fault in faults:
+            if isinstance(fault, Garbage):
+                instant = (fault.at - park.truth.period.start) // STEP
+                self._garbage[instant] = [
+                    _Garbage(topic, payload) for topic, payload, _ in garbage_messages(fault, park)
+                ]
         plain = Count(0, 0, 0)
         for stream in self._streams:
             plain = plain.plus(stream.count())
         self._late, self._again = _delays(faults, plain.messages, seed=seed)
-        messages = plain.messages + len(self._again) + len(self._garbage)
+        messages = plain.messages + len(self._again)
+        messages += sum(map(len, self._garbage.values()))
         self.count = plain._replace(messages=messages)
         """Messages with duplicates and garbage; readings and values without either."""
 
@@ -105,14 +106,9 @@ class YearOfMessages:
                     if instant in payloads:
                         message = Outgoing(stream.topic, payloads[instant])
                         yield from _sent(message, stream.fate[instant], held[stream.topic])
-                yield from self._garbage_of(instant)
+                yield from self._garbage.get(instant, ())
         for rest in held.values():
             yield from rest
-
-    def _garbage_of(self, instant: int) -> Iterator[Outgoing]:
-        for at, message in self._garbage:
-            if (at - self._start) // STEP == instant:
-                yield message
 
 
 def _sent(message: Outgoing, fate: int, held: list[Outgoing]) -> Iterator[Outgoing]:

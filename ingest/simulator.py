@@ -32,6 +32,8 @@ class Simulation:
 
     park: Park
     faults: tuple[Fault, ...]
+    reports: tuple[FaultReport, ...]
+    """What each fault did, and what must come out."""
     year: YearOfMessages
 
     @property
@@ -48,20 +50,22 @@ class Simulation:
         """The year, in sending order; the same bytes each time."""
         return iter(self.year)
 
-    def reports(self) -> list[FaultReport]:
-        """What each fault did, and what must come out."""
-        return [report_of(fault, self.park) for fault in self.faults]
-
     def live(self, now: datetime) -> Iterator[Outgoing]:
         """The readings of all meters at an instant, one message per gateway."""
         return live_messages(self.park, self.faults, now)
 
 
 def simulate(*, seed: int = SEED, faults: Sequence[Fault] = DEMO_FAULTS) -> Simulation:
-    """Make the park and its year; the same seed and faults give the same bytes."""
+    """Make the park and its year; the same seed and faults give the same bytes.
+
+    Raises:
+        UnknownFault: A fault names what the park does not have.
+        NoTruth: A fault lies outside the park's year.
+    """
     rollovers = {fault.serial: fault.at for fault in faults if isinstance(fault, Rollover)}
     park = make_park(seed=seed, rollovers=rollovers)
-    return Simulation(park, tuple(faults), YearOfMessages(park, faults, seed=seed))
+    reports = tuple(report_of(fault, park) for fault in faults)
+    return Simulation(park, tuple(faults), reports, YearOfMessages(park, faults, seed=seed))
 
 
 def play_year(
