@@ -607,6 +607,7 @@ def test_all_clients_wait_when_too_much_waits_to_be_written():
                 sender.join()
 
 
+@pytest.mark.slow
 def test_a_client_that_never_reads_does_not_fill_the_memory(running):
     with running.client(version=4) as client:
         client.socket.settimeout(1)

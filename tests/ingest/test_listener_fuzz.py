@@ -32,6 +32,7 @@ def attack(port, version, seed):
             client.send(data[cut:] + mutated(chance, sample))
 
 
+@pytest.mark.slow
 def test_broken_packets_harm_only_their_own_connection(capfd):
     journal = MemoryJournal()
     listener = Listener(journal, ListenerSettings(port=0))
