@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import pairwise
 from math import ceil, floor
@@ -70,6 +70,9 @@ class Run:
     """The unit it sends; None: the canonical one, unsaid."""
     for_good: bool = True
     """Whether the meter stays after the year."""
+    year: Floats = field(default_factory=lambda: np.empty(0))
+    """For each instant of the whole year, whoever metered it: what had passed by then, or what is
+    shown then; in counts of this meter. What comes after the year is made of it."""
 
     @property
     def last(self) -> int:
@@ -94,20 +97,26 @@ class Run:
             position: In steps since the year began, within the meter's time.
             cycle: So many last steps of the year come again and again after it.
         """
-        beyond = max(position - self.last, 0.0)
-        again, rest = divmod(beyond, cycle)
-        start = len(self.counts) - 1 - cycle
-        place = position - self.first if not beyond else start + rest
-        if not self.cumulative:
-            return float(self.counts[ceil(place)] / 10**self.decimals)
-        counts = np.interp(place, np.arange(len(self.counts)), self.counts)
-        if beyond:
-            lap = self.counts[-1] - self.counts[start]
-            counts += again * lap + self.counts[-1] - self.counts[start]
-        whole = floor(counts)
+        if position <= self.last:
+            place = position - self.first
+            if self.cumulative:
+                counts = floor(np.interp(place, np.arange(len(self.counts)), self.counts))
+            else:
+                counts = int(self.counts[ceil(place)])
+        else:
+            counts = self._after_the_year(position, cycle)
         if self.capacity is not None:
-            whole %= self.capacity
-        return whole / 10**self.decimals
+            counts %= self.capacity
+        return float(counts / 10**self.decimals)
+
+    def _after_the_year(self, position: float, cycle: int) -> int:
+        end = len(self.year) - 1
+        start = end - cycle
+        again, rest = divmod(position - end, cycle)
+        if not self.cumulative:
+            return round(self.year[ceil(start + rest)])
+        passed = np.interp(start + rest, np.arange(end + 1), self.year) - self.year[start]
+        return int(self.counts[-1]) + floor(again * (self.year[end] - self.year[start]) + passed)
 
     def advance(self, low: int, high: int) -> int:
         """How many counts it made in the steps low ≤ k < high."""
@@ -142,42 +151,57 @@ def run_of(
     scale = multiplier * ratio / 10**decimals
     begin, end = (_position(instant, period) for instant in (meter.starts, meter.ends))
     first, last = int(np.ceil(begin)), int(np.floor(end))
+    per_unit = 10**decimals / ratio
     capacity = meter.capacity_of(signal.register) if cumulative else None
-    in_counts = None if capacity is None else round(capacity / ratio * 10**decimals)
+    in_counts = None if capacity is None else round(capacity * per_unit)
     if cumulative:
         at = np.concatenate([[begin], np.arange(first, last + 1), [end]])
         counts = np.floor(_passed(signal, at, since=begin) / scale).astype(np.int64)
-        known = [
-            (fixture, at_end)
-            for fixture, at_end in ((meter.installed, 0), (meter.removed, -1))
-            if fixture is not None and signal.register in fixture.registers
-        ]
-        if known:
-            fixture, place = known[0]
-            wanted = round(fixture.registers[signal.register] / ratio * 10**decimals)
-            counts += wanted - counts[place]
-        elif rolls_over is not None and in_counts is not None:
+        start = _recorded_start(counts, meter, signal.register, per_unit)
+        if start is None and rolls_over is not None and in_counts is not None:
             step = int(_position(rolls_over, period)) - first + 1
-            counts += in_counts - (counts[step] + counts[step + 1]) // 2
-        else:
+            start = in_counts - int(counts[step] + counts[step + 1]) // 2
+        if start is None:
             rng = generator(seed, f"{meter.serial} {signal.register}")
-            counts += rng.integers(5_000 * 10**decimals, 60_000 * 10**decimals)
+            start = int(rng.integers(5_000 * 10**decimals, 60_000 * 10**decimals))
+        counts += start
         before, counts = int(counts[0]), counts[1:-1]
+        year = np.concatenate([[0.0], np.cumsum(signal.values)]) / scale
     else:
-        counts = np.round(signal.values[first : last + 1] / scale).astype(np.int64)
+        year = signal.values / scale
+        counts = np.round(year[first : last + 1]).astype(np.int64)
         before = int(counts[0])
     return Run(
         point.id, meter.serial, signal.register, first, counts, before, decimals, ratio,
-        multiplier, in_counts, cumulative, signal.unit, meter.removed is None,
+        multiplier, in_counts, cumulative, signal.unit, meter.removed is None, year,
     )  # fmt: skip
+
+
+def _recorded_start(
+    counts: NDArray[np.int64], meter: Meter, register: str, per_unit: float
+) -> int | None:
+    """What a register began at so that it shows what the exchange record says.
+
+    Args:
+        counts: What it counted from its beginning, at its installation first, at its removal last.
+        meter: With its record.
+        register: Which of its registers.
+        per_unit: Counts in one canonical unit.
+
+    Returns:
+        None where nothing is recorded.
+    """
+    for fixture, counted in ((meter.installed, counts[0]), (meter.removed, counts[-1])):
+        if fixture is not None and register in fixture.registers:
+            return round(fixture.registers[register] * per_unit) - int(counted)
+    return None
 
 
 def unmetered_of(signal: Signal, point: MeterPoint, period: Period) -> float:
     """What flowed in the year while the point had no meter, in the canonical unit."""
     lost = 0.0
     for before, after in pairwise(point.meters):
-        dark = (_position(instant, period) for instant in (before.ends, after.starts))
-        low, high = dark
+        low, high = (_position(instant, period) for instant in (before.ends, after.starts))
         lost += float(_passed(signal, np.array([high]), since=low)[0])
     return lost
 

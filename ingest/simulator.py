@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from threading import Event
 from typing import Final
 
-from ingest.publisher import Broker, Published, publish_all
+from ingest.publisher import Broker, Published, Publisher, publish_all
 from ingest.simulated_faults import DEMO_FAULTS, Fault, Rollover
 from ingest.simulated_gateways import Count
 from ingest.simulated_messages import Outgoing, YearOfMessages, live_messages
@@ -24,6 +24,8 @@ __all__ = ["SEED", "Simulation", "play_live", "play_year", "simulate", "site_fil
 
 SEED: Final = 2023
 """Of the park that the demonstration shows; its quotas are made for it."""
+
+_LIVE_PATIENCE_S: Final = 10.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -86,6 +88,14 @@ def play_live(
     stop: Event,
     every: timedelta = timedelta(seconds=15),
 ) -> None:
-    """Publish the park's present readings until `stop` is set."""
-    while not stop.wait(every.total_seconds()):
-        publish_all(broker, simulation.live(datetime.now(UTC)))
+    """Publish the park's present readings until `stop` is set.
+
+    Raises:
+        BrokerRefused, BrokerLost: As `publish_all`.
+    """
+    with Publisher(broker, patience_s=_LIVE_PATIENCE_S) as publisher:
+        while not stop.is_set():
+            for topic, payload in simulation.live(datetime.now(UTC)):
+                publisher.publish(topic, payload)
+            publisher.drain()
+            stop.wait(every.total_seconds())
