@@ -35,7 +35,7 @@ from metering.periods import Period
 log = logging.getLogger(__name__)
 
 YEAR = 2023
-DAYS = (date(YEAR, 8, 31), date(YEAR, 12, 31))
+DAYS = (date(YEAR, 9, 30), date(YEAR, 12, 31))
 """When the quotas are shown: while there is time to act, and at the end."""
 
 TOLERANCE = 1e-6
@@ -120,7 +120,7 @@ def _send_year(
 @contextmanager
 def _publisher(services: Services, running: Running) -> Iterator[Connection]:
     here, there = multiprocessing.Pipe(duplex=False)
-    broker = Broker(host=services.settings.bind, port=running.mqtt_port, client_id="simulated-park")
+    broker = Broker(port=running.mqtt_port, client_id="simulated-park", version=3)
     spawn = multiprocessing.get_context("spawn")
     process = spawn.Process(target=_play, args=(broker, there), daemon=True)
     process.start()
