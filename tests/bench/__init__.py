@@ -1,0 +1,1 @@
+"""Measurements beside references on the same machine: `python -m tests.bench`."""
