@@ -94,17 +94,14 @@ def emissions(figures: Figures, question: Question) -> Document:
     period = question.period(figures.site)
     scope = question.scope
     found, factors, reasons = figures.emissions(
-        scope, period, question.every, method=question.method
+        scope, period, question.every, method=question.method, carrier=question.carrier
     )
+    _check_carrier(figures, scope, question)
     document: Document = {
         "method": question.method,
         "factors": [factor.id for factor in factors],
         "series": [_emission_series(figures, scope, each) for each in found],
     }
-    if question.carrier is not None:
-        _check_carrier(figures, scope, question)
-        kept = [each for each in document["series"] if each["carrier"] == question.carrier]
-        document["series"] = kept
     if reasons:
         document["reasons"] = sorted(reasons)
     return document

@@ -186,7 +186,13 @@ class Figures:
     # -- emissions ------------------------------------------------------------------------------
 
     def emissions(
-        self, scope: Scope, period: Period, every: Every, *, method: Method = "location"
+        self,
+        scope: Scope,
+        period: Period,
+        every: Every,
+        *,
+        method: Method = "location",
+        carrier: str | None = None,
     ) -> tuple[list[EmissionRows], list[EmissionFactor], list[str]]:
         """Emissions of a scope by carrier, scope and gas basis.
 
@@ -199,7 +205,7 @@ class Figures:
         parts: dict[tuple[str, int | None], list[tuple[MeterPoint, Rows, str]]] = {}
         used: dict[str, EmissionFactor] = {}
         reasons: dict[str, None] = {}
-        for point in self._emitting(scope):
+        for point in self._emitting(scope, carrier):
             source = source_for(point.carrier, role=point.role, method=method)
             if source is None:
                 continue
@@ -214,12 +220,14 @@ class Figures:
         factors = [used[name] for name in sorted(used)]
         return found, factors, list(reasons)
 
-    def _emitting(self, scope: Scope) -> list[MeterPoint]:
+    def _emitting(self, scope: Scope, carrier: str | None) -> list[MeterPoint]:
         if scope.point:
-            return [self.site.point(scope.point)]
+            point = self.site.point(scope.point)
+            return [point] if carrier in (None, point.carrier) else []
         boundary: list[BoundaryPoint] = []
-        for carrier in self.site.carriers(scope.building):
-            boundary += self.site.boundary(carrier, scope.building)
+        for name in self.site.carriers(scope.building):
+            if carrier in (None, name):
+                boundary += self.site.boundary(name, scope.building)
         return [each.point for each in boundary if each.part is Part.MAIN]
 
     def _emitted(
