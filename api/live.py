@@ -11,7 +11,7 @@ from api.answers import Document
 from api.figures import Figures
 from api.latest import latest_by
 from api.live_day import day_document
-from api.live_power import power_document
+from api.live_power import NOT_AHEAD, power_document
 from metering.periods import from_us, utc_text
 from metering.readings import flag_names
 from metering.sites import Meter, MeterPoint, Site
@@ -189,14 +189,15 @@ def meters_document(meters: Sequence[Document]) -> Document:
     }
 
 
-def live_document(figures: Figures, moment: datetime) -> Document:
+def live_document(figures: Figures, moment: datetime, *, ahead: timedelta = NOT_AHEAD) -> Document:
     """What a park looks like at a moment: power, the day so far, quotas and meters.
 
     Power is the sum of what the boundary meters show, or of their last energy increment; energy and
     carbon are those of the site's day so far, beside the mean of the same kind of day before.
+    `ahead` is that of `power_document`.
     """
     site = figures.site
-    power = power_document(figures, moment)
+    power = power_document(figures, moment, ahead=ahead)
     day = day_document(figures, moment)
     meters = meter_documents(figures.store, site, moment, extra=figures.extra)
     buildings = [

@@ -63,12 +63,17 @@ class _Day:
 
 
 def day_document(figures: Figures, moment: datetime) -> Document:
-    """The day so far: `today` and `hours` of the site, `buildings`, emissions and quotas."""
+    """The day so far: `today` and `hours` of the site, `buildings`, emissions and quotas.
+
+    Midnight itself is the end of the day before it, as a reading taken then is.
+    """
     site = figures.site
-    day = _Day(site, local_day(moment, tz=site.timezone), moment)
+    last = moment - timedelta(microseconds=1)
+    day = _Day(site, local_day(last, tz=site.timezone), moment)
     today, hours = _use(figures, Scope(), day)
     return {
         "at": utc_text(moment),
+        "day": day.day.isoformat(),
         "today": today,
         "hours": hours,
         **_emissions(figures, day),

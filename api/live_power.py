@@ -15,12 +15,13 @@ from numpy.typing import NDArray
 
 from api.answers import Document
 from api.figures import Figures
-from api.latest import AHEAD, latest_by
 from metering.energy import Recipe, scope_recipe
 from metering.periods import HOUR_US, Period, to_us, utc_text
-from metering.readings import Flag, Floats
+from metering.readings import SET_ASIDE, Flag, Floats
 from metering.registers import Increments, increments
 from metering.sites import BoundaryPoint, MeterPoint
+
+POWER = "active_power"
 
 POWER_AGE = timedelta(hours=1)
 """A power older than this is not the power now."""
@@ -30,6 +31,11 @@ MEAN_OVER = timedelta(minutes=5)
 
 MEAN_AGE = 2.0
 """A mean is the power now until it is older than so many of its own lengths and `POWER_AGE`."""
+
+NOT_AHEAD = timedelta(0)
+
+_TICK = timedelta(microseconds=1)
+"""Makes the end of a half-open period part of it."""
 
 MEAN_LIMIT = timedelta(hours=3)
 """What passed in a longer time than this does not tell the power now."""
@@ -45,13 +51,20 @@ class _Known:
     """Mean rate by point and register, after the multiplier."""
 
 
-def power_document(figures: Figures, moment: datetime) -> Document:
-    """The power of the site and of each building, in kW."""
+def power_document(figures: Figures, moment: datetime, *, ahead: timedelta = NOT_AHEAD) -> Document:
+    """The power of the site and of each building, in kW.
+
+    Args:
+        figures: Of the site.
+        moment: As of then.
+        ahead: How much later than the moment a reading may say it was taken: `latest.AHEAD` where
+            the moment is now, for the meters whose clocks are a little ahead of ours.
+    """
     site = figures.site
     whole = site.boundary("electricity")
     parts = {b.id: site.boundary("electricity", b.id) for b in site.buildings}
     points = {each.point.id: each.point for found in (whole, *parts.values()) for each in found}
-    known = _known(figures, list(points.values()), moment)
+    known = _known(figures, list(points.values()), moment, moment + ahead)
     return {
         "at": utc_text(moment),
         "site": _sum(figures, whole, known),
@@ -96,13 +109,15 @@ def _mean(recipe: Recipe, point: MeterPoint, known: _Known) -> float | None:
     return total
 
 
-def _known(figures: Figures, points: list[MeterPoint], moment: datetime) -> _Known:
-    shown = _shown(figures, points, moment)
+def _known(figures: Figures, points: list[MeterPoint], moment: datetime, until: datetime) -> _Known:
+    shown = _shown(figures, points, moment, until)
     rest = [point for point in points if point.id not in shown]
-    return _Known(shown, _means(figures, rest, moment))
+    return _Known(shown, _means(figures, rest, moment, until))
 
 
-def _shown(figures: Figures, points: Iterable[MeterPoint], moment: datetime) -> dict[str, float]:
+def _shown(
+    figures: Figures, points: Iterable[MeterPoint], moment: datetime, until: datetime
+) -> dict[str, float]:
     """The power each point's meter shows, after the multiplier."""
     site = figures.site
     serving = {}
@@ -110,32 +125,32 @@ def _shown(figures: Figures, points: Iterable[MeterPoint], moment: datetime) -> 
         meter = point.meter_at(moment)
         if meter is not None:
             serving[site.meter_key(meter.serial)] = (point, meter)
+    recent = figures.store.read(
+        Period(moment - POWER_AGE, until + _TICK), meters=sorted(serving), registers=[POWER]
+    )
     found = {}
-    for reading in latest_by(figures.store, sorted(serving), moment).rows():
-        if reading.register == "active_power" and moment - reading.read_at <= POWER_AGE:
-            point, meter = serving[reading.meter]
-            found[point.id] = reading.value * meter.multiplier
+    for code in np.unique(recent.meter):
+        mine = (recent.meter == code) & ((recent.flags & int(SET_ASIDE)) == 0)
+        if mine.any():
+            point, meter = serving[recent.meters[code]]
+            found[point.id] = float(recent.value[mine][-1]) * meter.multiplier
     return found
 
 
 def _means(
-    figures: Figures, points: list[MeterPoint], moment: datetime
+    figures: Figures, points: list[MeterPoint], moment: datetime, until: datetime
 ) -> dict[tuple[str, str], float]:
     """The mean rate of each energy register over the last minutes, by point and register."""
     if not points:
         return {}
-    # A reading on the moment itself belongs to what passed before it.
-    until = moment + timedelta(microseconds=1)
-    _, streams = figures.streams(points, Period(until - MEAN_LIMIT, until))
+    _, streams = figures.streams(points, Period(moment - MEAN_LIMIT, until + _TICK))
     steps, _ = increments(streams.rows)
     found = {}
-    for number, (point, register) in enumerate(zip(streams.points, streams.registers, strict=True)):
-        mine = np.flatnonzero(steps.stream == number)
-        past = (steps.end[mine] > to_us(moment + AHEAD)).any()
-        limit = to_us(moment if past else moment + AHEAD)
-        rate = _last_rate(steps, mine[steps.end[mine] <= limit], moment)
+    for number, name in enumerate(zip(streams.points, streams.registers, strict=True)):
+        mine = np.flatnonzero((steps.stream == number) & (steps.end <= to_us(until)))
+        rate = _last_rate(steps, mine, moment)
         if rate is not None:
-            found[(point.id, register)] = rate
+            found[(name[0].id, name[1])] = rate
     return found
 
 

@@ -1,0 +1,354 @@
+"""From documents to what a page shows: plain values and words, ready for the templates.
+
+Nothing in here computes a figure; numbers are only put into words, order and proportion.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from api.answers import Document
+from api.console.catalogue import Texts
+from api.console.wording import (
+    UNKNOWN,
+    age,
+    clock,
+    flag_words,
+    nice_top,
+    number,
+    percent,
+    reading,
+    unit,
+)
+from metering.sites import Site
+
+View = dict[str, Any]
+
+WORST_FIRST = ("exceeded", "at_risk", "not_assessable", "within", "not_in_scope")
+"""The order of verdicts."""
+
+QUOTAS_SHOWN, SILENT_SHOWN, METERS_SHOWN = 8, 60, 200
+
+AS_USUAL = 0.005
+"""A smaller difference is none. [1]"""
+
+WHOLE = 0.995
+"""From this coverage on nothing is said about it. [1]"""
+
+NOTEWORTHY = 0.1
+"""A larger excess over the usual day is coloured. [1]"""
+
+_INFERRED = {"interpolated", "estimated"}
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """For whom a view is made: which site, which words, and whether it is now."""
+
+    site: Site
+    texts: Texts
+    past: bool = False
+
+    @property
+    def tz(self) -> ZoneInfo:
+        """The site's zone."""
+        return self.site.timezone
+
+    def title(self, key: str) -> str:
+        """A title that says whether it is about now."""
+        return self.texts(f"{key}_then" if self.past else key)
+
+    def place(self, building: str | None) -> str:
+        """The name of a building, or the word for the park itself."""
+        if building is None:
+            return self.texts("meters.of_site")
+        return self.site.building(building).name or building
+
+
+def power_view(power: Document, scene: Scene) -> View:
+    """The power of the park."""
+    texts = scene.texts
+    known, of = power["meters"], power["of"]
+    if of == 0:
+        note = texts("power.no_meters")
+    elif known == 0:
+        note = texts("power.none")
+    elif known < of:
+        note = texts("power.partial", known=known, of=of)
+    else:
+        note = texts("power.shown", count=known)
+    return {
+        "title": scene.title("power.title"),
+        "value": number(power["value"]),
+        "note": note,
+        "averaged": texts("power.averaged") if power["averaged"] else "",
+        "partial": known < of,
+    }
+
+
+def energy_view(today: Document, scene: Scene) -> View:
+    """The electricity of the day beside the usual day."""
+    texts = scene.texts
+    usual = today["usual_kwh"]
+    return {
+        "title": scene.title("energy.title"),
+        "value": number(today["energy_kwh"]),
+        "usual": texts("energy.no_usual")
+        if usual is None
+        else texts("energy.usual", value=number(usual)),
+        "difference": _difference(today["difference"], texts),
+        "tone": _tone(today["difference"]),
+        "coverage": _coverage(today["coverage"], texts("energy.coverage", percent="{percent}")),
+    }
+
+
+def _difference(share: float | None, texts: Texts) -> str:
+    if share is None:
+        return ""
+    if abs(share) < AS_USUAL:
+        return texts("energy.same")
+    return texts("energy.more" if share > 0 else "energy.less", percent=percent(abs(share), 1))
+
+
+def _tone(share: float | None) -> str:
+    if share is None or share <= NOTEWORTHY:
+        return "calm"
+    return "warn"
+
+
+def _coverage(share: float | None, text: str) -> str:
+    return "" if share is None or share >= WHOLE else text.format(percent=percent(share))
+
+
+def carbon_view(day: Document, scene: Scene) -> View:
+    """The emissions of the day, one line for each gas basis, with what they rest on."""
+    texts = scene.texts
+    lines = [
+        {
+            "value": number(each["value"]),
+            "unit": unit(each["unit"], texts),
+            "flags": flag_words(each["flags"], texts),
+        }
+        for each in day["emissions_today"]
+    ]
+    factors = [
+        texts(
+            "carbon.factor",
+            value=f"{factor['value']:g}",
+            unit=unit(factor["unit"], texts),
+            **{"from": factor["valid_from"]},
+        )
+        for factor in day["emission_factors"]
+    ]
+    reason = texts("carbon.no_factor" if day["emission_reasons"] else "carbon.nothing")
+    return {
+        "title": scene.title("carbon.title"),
+        "lines": lines or [{"value": UNKNOWN, "unit": unit("kgCO2", texts), "flags": [reason]}],
+        "factors": factors,
+        "summary": factors[0]
+        if len(factors) == 1
+        else texts("carbon.factors", count=len(factors))
+        if factors
+        else "",
+    }
+
+
+def meters_view(meters: Document, scene: Scene) -> View:
+    """How many meters are heard."""
+    texts = scene.texts
+    notes = []
+    if meters["oldest_age_s"] is not None:
+        notes.append(texts("meters.oldest", age=age(meters["oldest_age_s"], texts)))
+    dead = len(meters["silent"])
+    never = meters["never_heard"]
+    if dead - never:
+        notes.append(texts("meters.silent_count", count=dead - never))
+    if never:
+        notes.append(texts("meters.never_count", count=never))
+    if meters["total"] and not dead:
+        notes.append(texts("meters.all_live"))
+    return {
+        "title": texts("meters.title"),
+        "live": meters["live"],
+        "total": meters["total"],
+        "notes": notes,
+        "dead": dead > 0,
+        "none": texts("meters.none") if not meters["total"] else "",
+    }
+
+
+def meter_lists(meters: Sequence[Document], scene: Scene) -> View:
+    """The silent meters, longest silence first, and all of them."""
+    texts = scene.texts
+    silent = sorted(
+        (each for each in meters if each["silent"]),
+        key=lambda each: (each["age_s"] is not None, -(each["age_s"] or 0.0), each["meter"]),
+    )
+    heard = [each for each in meters if not each["silent"]]
+    return {
+        "silent": [_meter(each, scene) for each in silent[:SILENT_SHOWN]],
+        "silent_more": _more(len(silent), SILENT_SHOWN, "meters.more", texts),
+        "all": [_meter(each, scene) for each in [*silent, *heard][:METERS_SHOWN]],
+        "all_more": _more(len(meters), METERS_SHOWN, "meters.more", texts),
+    }
+
+
+def _more(count: int, shown: int, key: str, texts: Texts) -> str:
+    return texts(key, count=count - shown) if count > shown else ""
+
+
+def _meter(meter: Document, scene: Scene) -> View:
+    texts = scene.texts
+    never = meter["age_s"] is None
+    span = age(meter["age_s"], texts)
+    return {
+        "meter": meter["meter"],
+        "name": meter["name"] or meter["point"],
+        "place": scene.place(meter["building"]),
+        "carrier": texts.known(f"carrier.{meter['carrier']}", meter["carrier"]),
+        "value": reading(meter["value"]),
+        "unit": unit(meter["unit"], texts),
+        "at": "" if never else clock(meter["last_read_at"], scene.tz),
+        "ago": texts("meters.never") if never else texts("meters.ago", age=span),
+        "silence": texts("meters.never") if never else texts("meters.silent_for", age=span),
+        "silent": meter["silent"],
+    }
+
+
+def quotas_view(quotas: Sequence[Document], scene: Scene) -> View:
+    """Use against every quota, the worst first."""
+    ordered = sorted(quotas, key=_badness)
+    return {
+        "rows": [_quota(each, scene) for each in ordered[:QUOTAS_SHOWN]],
+        "more": _more(len(ordered), QUOTAS_SHOWN, "quota.more", scene.texts),
+    }
+
+
+def _badness(quota: Document) -> tuple[int, float, str]:
+    ahead = (quota["used_share"] or 0.0) - (quota["expected_share"] or 0.0)
+    return WORST_FIRST.index(quota["verdict"]), -ahead, quota["quota"]
+
+
+def _quota(quota: Document, scene: Scene) -> View:
+    texts = scene.texts
+    used, expected = quota["used_share"], quota["expected_share"]
+    # The bar ends at the limit, or where use has got to beyond it.
+    full = max(1.0, used or 0.0)
+    limit = {"limit": number(quota["limit"]), "unit": unit(quota["unit"], texts)}
+    known = quota["used"] is not None
+    projection = quota["projection"]
+    rule = next((each for each in scene.site.quotas if each.id == quota["quota"]), None)
+    return {
+        "name": _subject(quota["subject"], scene),
+        "what": texts.known(f"carrier.{rule.carrier}", rule.carrier) if rule else "",
+        "id": quota["quota"],
+        "period": texts(f"period.{quota['period']['kind']}"),
+        "verdict": quota["verdict"],
+        "verdict_word": texts(f"verdict.{quota['verdict']}"),
+        "amount": texts("quota.used", used=number(quota["used"]), **limit)
+        if known
+        else texts("quota.used_unknown", **limit),
+        "share": texts("quota.share", used=percent(used, 1)),
+        "expected": "" if expected is None else _expected(expected, texts),
+        "used_width": 0.0 if used is None else 100 * max(used, 0.0) / full,
+        "expected_at": None if expected is None else 100 * expected / full,
+        "limit_at": 100 / full if full > 1 else None,
+        "projection": _projection(projection, texts) if projection else "",
+        "coverage": _coverage(quota["coverage"], texts("quota.coverage", percent="{percent}")),
+        "reasons": quota["reasons"] if quota["verdict"] == "not_assessable" else [],
+    }
+
+
+def _expected(share: float, texts: Texts) -> str:
+    return texts("quota.expected", expected=percent(share, 1))
+
+
+def _projection(projection: Mapping[str, float], texts: Texts) -> str:
+    words = {name: number(each) for name, each in projection.items()}
+    # At the end of the period nothing is left to expect.
+    return texts("quota.projection", **words) if len(set(words.values())) > 1 else ""
+
+
+def _subject(subject: str, scene: Scene) -> str:
+    if subject == scene.site.id:
+        return scene.site.name
+    for building in scene.site.buildings:
+        if building.id == subject:
+            return building.name or building.id
+    for point in scene.site.all_points():
+        if point.id == subject:
+            return point.name or point.id
+    return subject
+
+
+def hours_view(hours: Sequence[Document], scene: Scene) -> View:
+    """The day hour by hour, as parts of the tallest thing shown."""
+    values = [each[name] for each in hours for name in ("value", "usual")]
+    top = nice_top([value for value in values if value is not None])
+    return {
+        "columns": [_hour(each, top, scene) for each in hours],
+        "top": number(top),
+        "half": number(top / 2),
+        "nothing": all(each["value"] is None for each in hours),
+    }
+
+
+def _hour(hour: Document, top: float, scene: Scene) -> View:
+    texts = scene.texts
+    value, usual = hour["value"], hour["usual"]
+    inferred = bool(_INFERRED & set(hour["flags"]))
+    begins = clock(hour["start"], scene.tz)[11:13]
+    partial = 0 < hour["coverage"] < min(WHOLE, hour["over"] * WHOLE)
+    if hour["over"] == 0:
+        kind = "ahead"
+    elif value is None:
+        kind = "gap" if hour["over"] == 1 else "ahead"
+    else:
+        kind = "inferred" if inferred else "partial" if partial or hour["over"] < 1 else "known"
+    words = [f"{begins}:00 {number(value)} kWh"] if value is not None else [f"{begins}:00"]
+    words += [f"{texts('hours.usual')} {number(usual)} kWh"] if usual is not None else []
+    words += [texts("hours.gap")] if kind == "gap" else []
+    words += [texts("hours.partial", percent=percent(hour["coverage"]))] if partial else []
+    words += flag_words(hour["flags"], texts)
+    return {
+        "hour": begins,
+        "kind": kind,
+        "height": 0.0 if value is None else 100 * max(value, 0.0) / top,
+        "usual_at": None if usual is None else 100 * max(usual, 0.0) / top,
+        "value": number(value),
+        "usual": number(usual),
+        "label": ", ".join(words),
+    }
+
+
+def buildings_view(
+    buildings: Sequence[Document], power: Mapping[str, Document], scene: Scene
+) -> list[View]:
+    """Each building: power, the day beside the usual one, and how much of it is known."""
+    texts = scene.texts
+    rows = []
+    for each in buildings:
+        share = each["difference"]
+        kw = power.get(each["id"], {})
+        rows.append(
+            {
+                "name": each["name"] or each["id"],
+                "power": number(kw.get("value")),
+                "partial": 0 < kw.get("meters", 0) < kw.get("of", 0),
+                "energy": number(each["energy_kwh"]),
+                "usual": number(each["usual_kwh"]),
+                "difference": UNKNOWN if share is None else _signed(share),
+                "words": _difference(share, texts),
+                "tone": _tone(share),
+                "coverage": percent(each["coverage"]),
+            }
+        )
+    return rows
+
+
+def _signed(share: float) -> str:
+    text = percent(share, 1)
+    return text if share < 0 else f"+{text}"
