@@ -10,6 +10,7 @@ from typing import Any
 import click
 import orjson
 
+from api import logs
 from api.commands import answering, factors, keeping, running, sites
 from api.home import HomeError
 from api.output import print_json, stderr
@@ -34,6 +35,7 @@ class Context:
         """The settings of the home."""
         if self._settings is None:
             self._settings = load_settings(self._home)
+            logs.configure("WARNING", self._settings.log_format, secrets=self._settings.secrets)
         return self._settings
 
     def with_settings(self, **given: object) -> Settings:
@@ -61,9 +63,7 @@ for family in (running, sites, answering, keeping, factors):
 
 def main() -> None:
     """Run the command line; the exit status says how it ended."""
-    logging.basicConfig(
-        stream=sys.stderr, level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s"
-    )
+    logs.configure("WARNING")
     sys.exit(_run(sys.argv[1:]))
 
 

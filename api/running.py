@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import resource
 import signal
 import socket
 import threading
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING
 import uvicorn
 from fastapi import FastAPI
 
+from api import logs
 from api.app import create_app
 from api.home import Running
 from api.jobs import schedule
@@ -42,8 +44,10 @@ def run(settings: Settings, *, ready: Callable[[Services, Running], None] | None
         settings: Of the installation.
         ready: Called once both doors answer.
     """
-    logging.getLogger().setLevel(settings.log_level)
+    logs.configure(settings.log_level, settings.log_format, secrets=settings.secrets)
+    allow_connections()
     with open_services(settings) as services, doors(services) as running:
+        logs.hide(services.run_token)
         stop = threading.Event()
         with stop_signals(services, stop):
             print_where(running, settings)
@@ -53,16 +57,29 @@ def run(settings: Settings, *, ready: Callable[[Services, Running], None] | None
         log.info("stopping")
 
 
+def allow_connections() -> None:
+    """Raise the soft limit of open files to the hard one: every gateway and page takes one."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == hard:
+        return
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    except (OSError, ValueError) as error:
+        log.warning("open files stay limited to %d (the hard limit is %d): %s", soft, hard, error)
+
+
 def print_where(running: Running, settings: Settings) -> None:
     """Say on stderr where the doors are."""
     from api.output import stderr
 
-    stderr().print(
+    text = (
         f"tanyuan is up: MQTT {settings.mqtt_bind}:{running.mqtt_port}, "
-        f"console http://{settings.http_bind}:{running.http_port}/  (pid {running.pid})",
-        markup=False,
-        soft_wrap=True,
+        f"console http://{settings.http_bind}:{running.http_port}/  (pid {running.pid})"
     )
+    if settings.log_format == "json":
+        log.info(text)
+    else:
+        stderr().print(text, markup=False, soft_wrap=True)
 
 
 @contextmanager
@@ -118,6 +135,7 @@ def _subscriber(services: Services) -> Subscriber:
     wanted = SubscriberSettings(
         broker=settings.broker or "",
         password=secret.get_secret_value() if secret else None,
+        ca_file=settings.broker_ca,
         filters=(settings.broker_topic,),
         group=settings.broker_share,
         client_id=settings.broker_client_id,

@@ -1,6 +1,7 @@
 """The only reader of the environment: every setting, its default and where it came from.
 
-A setting is looked up in the environment (`TANYUAN_` + name), then in `tanyuan.toml` in the home
+A setting is looked up in the environment (`TANYUAN_` + name; or in the file that `TANYUAN_` + name
++ `_FILE` names, as containers and systemd hand over secrets), then in `tanyuan.toml` in the home
 (the name in lower case, without the prefix), then its default counts.
 """
 
@@ -14,6 +15,8 @@ from pathlib import Path
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+
+from api.logs import LogFormat
 
 PREFIX = "TANYUAN_"
 FILE = "tanyuan.toml"
@@ -40,6 +43,7 @@ class Settings(BaseModel):
     ledger: str | None = Field(None, description="SQLAlchemy URL; SQLite in the home")
     broker: str | None = Field(None, description="mqtt[s]://user@host:port the subscriber reads")
     broker_password: SecretStr | None = None
+    broker_ca: Path | None = Field(None, description="Certificates to trust with mqtts")
     broker_topic: str = Field("tanyuan/+/+/readings", description="Filter to subscribe to")
     broker_share: str | None = Field(None, description="Shared-subscription group")
     broker_client_id: str = Field("tanyuan-collector", description="Fixed MQTT client id")
@@ -49,6 +53,7 @@ class Settings(BaseModel):
     min_free_mb: int = Field(256, ge=1, description="Below it nothing more is accepted")
     answer_wait_s: float = Field(10.0, ge=0, description="How long an answer waits to be current")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    log_format: LogFormat = Field("text", description="One line an event: text or json")
 
     @property
     def is_local(self) -> bool:
@@ -67,6 +72,12 @@ class Settings(BaseModel):
     def http_bind(self) -> str:
         """Where the API and the page are: without a token only on this machine."""
         return self.bind if self.is_local or self.http_token else "127.0.0.1"
+
+    @property
+    def secrets(self) -> list[str]:
+        """What no log may show."""
+        values = [getattr(self, name) for name in type(self).model_fields]
+        return [value.get_secret_value() for value in values if isinstance(value, SecretStr)]
 
     @property
     def ledger_url(self) -> str:
@@ -95,7 +106,7 @@ def load_settings(
     values: dict[str, object] = _from_file(place / FILE)
     origin = dict.fromkeys(values, FILE)
     for name in Settings.model_fields:
-        if name != "home" and (text := env.get(PREFIX + name.upper())):
+        if name != "home" and (text := _given(env, PREFIX + name.upper())):
             values[name] = text
             origin[name] = "the environment"
     values |= {name: value for name, value in (given or {}).items() if value is not None}
@@ -105,6 +116,31 @@ def load_settings(
         raise SettingsError(_sentence(error, origin)) from error
     _check_doors(settings)
     return settings
+
+
+def _given(env: Mapping[str, str], variable: str) -> str | None:
+    """What a variable says, or the first line of the file that its twin `…_FILE` names.
+
+    Raises:
+        SettingsError: Both are set, or the file cannot be read.
+    """
+    text, file = env.get(variable), env.get(f"{variable}_FILE")
+    if not file:
+        return text
+    if text:
+        raise SettingsError(
+            f"The environment: {variable} and {variable}_FILE are both set; keep one of them."
+        )
+    try:
+        lines = Path(file).read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(
+            f"The environment: {variable}_FILE: wanted a text file at {file}, found {error}. "
+            "Make it, readable by this user."
+        ) from error
+    if not lines or not lines[0]:
+        raise SettingsError(f"The environment: {variable}_FILE: the file {file} is empty.")
+    return lines[0]
 
 
 def _from_file(path: Path) -> dict[str, object]:

@@ -63,3 +63,31 @@ def test_secret_is_not_in_what_is_printed(tmp_path):
 
     assert "hidden" not in repr(found)
     assert "hidden" not in str(found)
+
+
+def test_secret_may_stand_in_a_file_of_its_own(tmp_path):
+    (tmp_path / "secret").write_text("from a file\n")
+
+    found = load_settings(tmp_path, environ={"TANYUAN_HTTP_TOKEN_FILE": str(tmp_path / "secret")})
+
+    assert found.secrets == ["from a file"]
+
+
+@pytest.mark.parametrize(
+    ("content", "environ", "words"),
+    [
+        (None, {}, ["TANYUAN_HTTP_TOKEN_FILE", "secret"]),
+        ("", {}, ["TANYUAN_HTTP_TOKEN_FILE", "empty"]),
+        ("a\n", {"TANYUAN_HTTP_TOKEN": "b"}, ["TANYUAN_HTTP_TOKEN", "both"]),
+    ],
+    ids=["missing", "empty", "twice"],
+)
+def test_secret_file_that_cannot_be_used_is_named(tmp_path, content, environ, words):
+    file = tmp_path / "secret"
+    if content is not None:
+        file.write_text(content)
+
+    with pytest.raises(SettingsError) as caught:
+        load_settings(tmp_path, environ={"TANYUAN_HTTP_TOKEN_FILE": str(file), **environ})
+
+    assert all(word in str(caught.value) for word in words)
