@@ -1,5 +1,6 @@
 """Killed ten times while foreign clients publish: nothing acknowledged is lost or counted twice."""
 
+import logging
 import random
 import shutil
 import subprocess
@@ -14,6 +15,8 @@ from tests.acceptance.running import PROGRAM, call, environment, run
 from tests.crash.clients import MosquittoPub, Paho
 from tests.crash.fleet import make_fleet, messages_of, site_yaml
 from tests.crash.running import Up
+
+log = logging.getLogger(__name__)
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -73,7 +76,7 @@ def survivor(request, tmp_path_factory):
             kill_while_publishing(found, client, random.Random(SEED))
         finally:
             client.close()
-        print(f"seed {SEED}; killed at (s after start, messages acknowledged): {found.moments}")
+        log.warning("seed %d; killed at (s, messages acknowledged): %s", SEED, found.moments)
         yield found
 
 
@@ -202,7 +205,7 @@ def test_without_its_store_it_is_made_again_and_every_answer_is_the_same_to_the_
     killed = [rebuild_killed_after(up.home, rng.uniform(0.5, 3.0)) for _ in range(3)]
     rebuilt = run(up.home, "rebuild", "--json", timeout_s=300)
 
-    print(f"rebuilds killed: {killed}")
+    log.warning("rebuilds killed after (s, how it had ended): %s", killed)
     assert rebuilt.status == 0, rebuilt.err
     assert rebuilt.document["readings"] == 100_000
     # without a running process: the command opens the home itself
