@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,8 @@ from urllib.request import Request, urlopen
 import pytest
 
 from api import cli
+from api.services import open_services
+from api.settings import load_settings
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
 PROGRAM = Path(sys.executable).with_name("tanyuan")
@@ -95,6 +97,16 @@ def call(home: Path | None, *arguments: str) -> Outcome:
             status = ended.code
     out.flush()
     return Outcome(int(str(status or 0)), out.buffer.getvalue(), err.getvalue())  # type: ignore[attr-defined]
+
+
+@contextmanager
+def opened(home: Path) -> Iterator[None]:
+    """Let every `call` inside share one opening of the home, as it would share a running `up`."""
+    with (
+        open_services(load_settings(home)) as services,
+        mock.patch("api.services.open_services", return_value=nullcontext(services)),
+    ):
+        yield
 
 
 def answer(home: Path, *arguments: str) -> Any:
