@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import date, timedelta
-from itertools import pairwise
 
 import numpy as np
 
@@ -126,7 +125,7 @@ class Recompute:
         believed = (readings.flags & SET_ASIDE) == 0
         low, high = to_us(period.start), to_us(period.end)
         inside = (readings.read_at >= low) & (readings.read_at <= high)
-        for (meter, register), rows in _series_in(readings):
+        for meter, register, rows in readings.registers_in_order():
             kind = register_type(register, self.extra)
             if kind is None or kind.kind is Kind.INSTANT:
                 continue
@@ -254,17 +253,6 @@ def _alike(ranges: Sequence[Dirty], site: Site) -> list[tuple[Period, list[str]]
 
 def _days(period: Period, site: Site) -> tuple[date, date]:
     return local_day(period.start, tz=site.timezone), local_day(period.end, tz=site.timezone)
-
-
-def _series_in(readings: Readings) -> Iterator[tuple[tuple[str, str], slice]]:
-    """The rows of each meter and register; `readings` are sorted by them."""
-    if not len(readings):
-        return
-    change = (np.diff(readings.meter) != 0) | (np.diff(readings.register) != 0)
-    bounds: list[int] = [0, *(np.flatnonzero(change) + 1).tolist(), len(readings)]
-    for low, high in pairwise(bounds):
-        meter = readings.meters[readings.meter[low]]
-        yield (meter, readings.registers[readings.register[low]]), slice(low, high)
 
 
 def _sorted(readings: Readings) -> Readings:

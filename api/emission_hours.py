@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
-from itertools import pairwise
 
 import numpy as np
 
@@ -15,6 +14,7 @@ from carbon.registry import Registry
 from metering.energy import Term, point_recipe
 from metering.intervals import MEASURED_FOR, Rows, combine, roll_up
 from metering.periods import Every, Period, Times, edges, to_us
+from metering.readings import runs
 from metering.series import Series
 from metering.sites import MeterPoint, Site
 
@@ -37,13 +37,10 @@ class Hours:
 def split(series: Series) -> dict[str, Hours]:
     """Take a series apart by subject and quantity; it is sorted by them."""
     found: dict[str, dict[str, Series]] = {}
-    if len(series):
-        change = (np.diff(series.subject) != 0) | (np.diff(series.quantity) != 0)
-        bounds: list[int] = [0, *(np.flatnonzero(change) + 1).tolist(), len(series)]
-        for low, high in pairwise(bounds):
-            part = series.take(np.arange(low, high))
-            subject = series.subjects[series.subject[low]]
-            found.setdefault(subject, {})[series.quantities[series.quantity[low]]] = part
+    for rows in runs(series.subject, series.quantity):
+        subject = series.subjects[series.subject[rows.start]]
+        quantity = series.quantities[series.quantity[rows.start]]
+        found.setdefault(subject, {})[quantity] = series.take(rows)
     return {subject: Hours(registers) for subject, registers in found.items()}
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from itertools import pairwise
 
 import numpy as np
 
@@ -89,16 +88,9 @@ def streams_of(
 
 def _groups(readings: Readings) -> dict[tuple[str, str], tuple[int, int]]:
     """Where the rows of each meter and register lie."""
-    if not len(readings):
-        return {}
-    change = (np.diff(readings.meter) != 0) | (np.diff(readings.register) != 0)
-    bounds: list[int] = [0, *(np.flatnonzero(change) + 1).tolist(), len(readings)]
     return {
-        (readings.meters[readings.meter[low]], readings.registers[readings.register[low]]): (
-            low,
-            high,
-        )
-        for low, high in pairwise(bounds)
+        (meter, register): (rows.start, rows.stop)
+        for meter, register, rows in readings.registers_in_order()
     }
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import IntFlag
+from itertools import pairwise
 from typing import TypeAlias
 
 import numpy as np
@@ -175,6 +176,12 @@ class Readings:
             sequence=self.sequence[which],
         )
 
+    def registers_in_order(self) -> Iterator[tuple[str, str, slice]]:
+        """Meter, register and rows of each run of one register; sorted, that is each once."""
+        for rows in runs(self.meter, self.register):
+            first = rows.start
+            yield self.meters[self.meter[first]], self.registers[self.register[first]], rows
+
     def rows(self) -> Iterator[Reading]:
         """One `Reading` after the other; for edges and tests, never for a calculation."""
         for i in range(len(self)):
@@ -188,6 +195,17 @@ class Readings:
                 journal=self.journals[self.journal[i]],
                 sequence=int(self.sequence[i]),
             )
+
+
+def runs(*columns: Codes) -> Iterator[slice]:
+    """Slices in which all code columns stay the same; the columns are of one length."""
+    if not len(columns[0]):
+        return
+    change = np.zeros(len(columns[0]) - 1, bool)
+    for column in columns:
+        change |= np.diff(column) != 0
+    bounds: list[int] = [0, *(np.flatnonzero(change) + 1).tolist(), len(columns[0])]
+    yield from (slice(low, high) for low, high in pairwise(bounds))
 
 
 def encode(names: Sequence[str]) -> tuple[tuple[str, ...], Codes]:

@@ -63,8 +63,8 @@ class Series:
             (), (), (), code, code, time, none, none, none, none, none, none, none, code, code
         )
 
-    def take(self, which: Mask | NDArray[np.intp]) -> Series:
-        """Some of the hours, by mask or index; the names stay as they are."""
+    def take(self, which: Mask | NDArray[np.intp] | slice) -> Series:
+        """Some of the hours, by mask, index or slice; the names stay as they are."""
         return Series(
             subjects=self.subjects,
             quantities=self.quantities,
