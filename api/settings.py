@@ -85,6 +85,12 @@ class Settings(BaseModel):
         return self.ledger or f"sqlite:///{self.home / 'ledger.sqlite'}"
 
 
+def secret_names() -> frozenset[str]:
+    """The settings that are secrets."""
+    fields = Settings.model_fields.items()
+    return frozenset(name for name, field in fields if "SecretStr" in str(field.annotation))
+
+
 def load_settings(
     home: Path | None = None,
     *,

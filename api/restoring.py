@@ -1,0 +1,146 @@
+"""Makes a home from a backup, in an empty place, after every file of it was checked."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from api.answers import Document
+from api.archive import ArchiveDamaged, extract, read_manifest
+from api.backup import LEDGER, ledger_file
+from api.home import Home, HomeBusy
+from api.rebuilding import rebuild_home
+from api.settings import FILE, Settings
+from ingest.journal_reader import JournalReader
+
+_MAY_BE_THERE = {"home.lock", "lost+found", FILE}
+"""An operator may have put the settings with their secrets there first; they stay."""
+
+
+class RestoreRefused(RuntimeError):
+    """Nothing was restored; the message says why and what to do."""
+
+
+def check_backup(file: Path) -> Document:
+    """Read a backup to its end and hold every file against its hash; nothing is written.
+
+    Raises:
+        ArchiveDamaged: It cannot be relied on.
+        RestoreRefused: It cannot be read.
+    """
+    try:
+        manifest = read_manifest(file)
+    except OSError as error:
+        raise RestoreRefused(f"The backup {file} cannot be read: {error}.") from error
+    return _about(file, manifest)
+
+
+def restore(
+    settings: Settings, file: Path, *, say: Callable[[str], None] = lambda _: None
+) -> Document:
+    """Make a home from a backup, and its store from the journal unless it is in there too.
+
+    Args:
+        settings: Of the home to be made.
+        file: The backup.
+        say: Is told what is being done.
+
+    Raises:
+        HomeBusy: A running process owns that home.
+        RestoreRefused: There is something in that place; or the backup does not fit.
+        ArchiveDamaged: The backup cannot be relied on; nothing was made.
+    """
+    home = Home(settings.home)
+    _check_place(home, settings)
+    say(f"checking {file}")
+    try:
+        manifest = read_manifest(file)
+        _check_fit(home, settings, manifest, file)
+        targets = _targets(home, settings, manifest)
+        with home.owned():
+            _check_place(home, settings)
+            say(f"writing {len(targets)} files to {home.path}")
+            extract(file, targets)
+            _check_journal(home, manifest, file)
+    except OSError as error:
+        raise RestoreRefused(
+            f"The backup {file} was not restored: {error}. See that there is room and that this "
+            f"user may write {home.path}; empty that folder, then try again."
+        ) from error
+    store: Document = {"rebuilt": False}
+    if home.store not in targets.values():
+        say("making the store from the journal; this takes minutes for millions of messages")
+        store = {"rebuilt": True, **rebuild_home(settings)}
+    return {"home": str(home.path), **_about(file, manifest), "store": store}
+
+
+def _about(file: Path, manifest: dict[str, Any]) -> Document:
+    about = {name: value for name, value in manifest.items() if name != "files"}
+    return {"backup": str(file), **about, "files": len(manifest["files"])}
+
+
+def _check_place(home: Home, settings: Settings) -> None:
+    running = home.running()
+    if running is not None:
+        raise HomeBusy(
+            f"The home {home.path} is in use by process {running.pid}. Stop it; a backup is "
+            "restored into an empty home, so move the old one away or name another."
+        )
+    there = {path.name for path in home.path.iterdir()} if home.path.is_dir() else set()
+    if extra := sorted(there - _MAY_BE_THERE):
+        raise RestoreRefused(
+            f"Wanted an empty folder at {home.path}, found {', '.join(extra[:5])}"
+            f"{' and more' if len(extra) > 5 else ''}. Nothing was changed; move what is there "
+            "away, or name another home."
+        )
+    ledger = ledger_file(settings)
+    if ledger is not None and ledger.exists():
+        raise RestoreRefused(f"There is a ledger at {ledger} already; move it away first.")
+
+
+def _check_fit(home: Home, settings: Settings, manifest: dict[str, Any], file: Path) -> None:
+    if LEDGER in manifest["files"] and ledger_file(settings) is None:
+        raise RestoreRefused(
+            f"The backup {file} holds an SQLite ledger, and TANYUAN_LEDGER names another "
+            "database. Leave TANYUAN_LEDGER out to restore."
+        )
+    needed = sum(int(about["size"]) for about in manifest["files"].values())
+    place = next(path for path in (home.path, *home.path.parents) if path.is_dir())
+    free = shutil.disk_usage(place).free
+    if needed + (settings.min_free_mb << 20) > free:
+        raise RestoreRefused(
+            f"The files of {file} take {needed >> 20} MiB, and {place} has {free >> 20} MiB free, "
+            f"of which {settings.min_free_mb} stay free. Make room."
+        )
+
+
+def _targets(home: Home, settings: Settings, manifest: dict[str, Any]) -> dict[str, Path]:
+    """Where each file goes; of the store nothing, where another is used."""
+    targets = {name: home.path / name for name in manifest["files"]}
+    ledger = ledger_file(settings)
+    if LEDGER in targets and ledger is not None:
+        targets[LEDGER] = ledger
+    if targets.get(FILE, home.path).exists() and FILE in targets:
+        del targets[FILE]
+    if settings.store != "duckdb":
+        targets = {
+            name: path
+            for name, path in targets.items()
+            if not (path.parent == home.path and name.startswith(home.store.name))
+        }
+    return targets
+
+
+def _check_journal(home: Home, manifest: dict[str, Any], file: Path) -> None:
+    wanted = manifest["journal"]
+    if wanted is None:
+        return
+    reader = JournalReader(home.journal)
+    found = (reader.journal_id, reader.last_sequence)
+    if found != (wanted["id"], wanted["last_sequence"]):
+        raise ArchiveDamaged(
+            file,
+            f"its journal is {found}, its manifest says {wanted['id']}, {wanted['last_sequence']}",
+        )
