@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 from typing import Any
 
@@ -21,6 +22,7 @@ from carbon.factor_files import FactorFileError
 from carbon.gas_volume import BadReferenceCondition
 from carbon.registry import FactorNotFound
 from ingest.import_rows import ImportRefused
+from ingest.listener import ListenerError
 from ingest.profiles import ProfileErrors
 from ingest.quarantine import NotQuarantined
 from ingest.segments import JournalError
@@ -52,6 +54,7 @@ STATUS: dict[type[Exception], tuple[int, str]] = {
     ImportRefused: (422, "The file cannot be imported"),
     HomeBusy: (409, "The home is in use"),
     HomeError: (409, "The home cannot be used"),
+    ListenerError: (503, "A door cannot be opened"),
     JournalError: (503, "The journal does not accept more"),
     StoreUnavailable: (503, "The store does not answer"),
     StoreDamaged: (503, "The store is damaged"),
@@ -60,11 +63,23 @@ STATUS: dict[type[Exception], tuple[int, str]] = {
 """Error → HTTP status and title. 4xx: refused; 5xx: a fault of ours or of what we depend on."""
 
 
+NO_ROOM = {errno.ENOSPC, errno.EDQUOT}
+"""What the system says when a disk, or a share of it, is full."""
+
+
 def problem_of(error: Exception) -> dict[str, Any]:
     """The problem document of a domain error; of any other, a fault of ours without its text."""
     for kind, (status, title) in STATUS.items():
         if isinstance(error, kind):
             return document(status, title, str(error), code=_code(type(error)))
+    if isinstance(error, OSError) and error.errno in NO_ROOM:
+        return document(
+            503,
+            "No room on the disk",
+            f"A file could not be written ({error.strerror}). Make room on the disk of the home, "
+            f"then try again; nothing that was acknowledged is lost.",
+            code="no-room",
+        )
     return document(
         500,
         "A fault of ours",

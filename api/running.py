@@ -23,8 +23,8 @@ from api.home import Running
 from api.jobs import schedule
 from api.problems import problem_of
 from api.services import Services, open_services
-from api.settings import Settings
-from ingest.listener import Listener, ListenerSettings
+from api.settings import Settings, SettingsError
+from ingest.listener import Listener, ListenerError, ListenerSettings
 from ingest.mqtt_users import load_users
 
 if TYPE_CHECKING:
@@ -33,8 +33,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-class DoorTaken(RuntimeError):
-    """A port cannot be listened on."""
+class DoorTaken(ListenerError):
+    """The HTTP port cannot be listened on."""
 
 
 def run(settings: Settings, *, ready: Callable[[Services, Running], None] | None = None) -> None:
@@ -117,7 +117,10 @@ def _mount_console(app: FastAPI, services: Services) -> None:
 
 
 def _listener_settings(settings: Settings) -> ListenerSettings:
-    users = load_users(settings.mqtt_users) if settings.mqtt_users else None
+    try:
+        users = load_users(settings.mqtt_users) if settings.mqtt_users else None
+    except (OSError, ValueError) as error:
+        raise SettingsError(f"TANYUAN_MQTT_USERS: {error}.") from error
     return ListenerSettings(
         bind=settings.mqtt_bind,
         port=settings.mqtt_port,
@@ -128,7 +131,7 @@ def _listener_settings(settings: Settings) -> ListenerSettings:
 
 def _subscriber(services: Services) -> Subscriber:
     """The session on an outside broker; paho is imported only where there is one."""
-    from ingest.subscriber import Subscriber, SubscriberSettings
+    from ingest.subscriber import BrokerUrlInvalid, Subscriber, SubscriberSettings
 
     settings = services.settings
     secret = settings.broker_password
@@ -141,7 +144,10 @@ def _subscriber(services: Services) -> Subscriber:
         client_id=settings.broker_client_id,
         version=5 if settings.broker_protocol == "5" else 4,
     )
-    return Subscriber(services.journal, wanted)
+    try:
+        return Subscriber(services.journal, wanted)
+    except BrokerUrlInvalid as error:
+        raise SettingsError(f"TANYUAN_BROKER: {error}.") from error
 
 
 @contextmanager
