@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,8 +22,9 @@ from urllib.request import Request, urlopen
 import pytest
 
 from api import cli
-from api.services import open_services
-from api.settings import load_settings
+from api import services as product
+from api.services import Services
+from api.settings import Settings, load_settings
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
 PROGRAM = Path(sys.executable).with_name("tanyuan")
@@ -102,9 +103,15 @@ def call(home: Path | None, *arguments: str) -> Outcome:
 @contextmanager
 def opened(home: Path) -> Iterator[None]:
     """Let every `call` inside share one opening of the home, as it would share a running `up`."""
+    open_anew = product.open_services
+
+    def open_or_share(settings: Settings) -> AbstractContextManager[Services]:
+        shared = settings.home == home.absolute()
+        return nullcontext(services) if shared else open_anew(settings)
+
     with (
-        open_services(load_settings(home)) as services,
-        mock.patch("api.services.open_services", return_value=nullcontext(services)),
+        open_anew(load_settings(home)) as services,
+        mock.patch.object(product, "open_services", open_or_share),
     ):
         yield
 
