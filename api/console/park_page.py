@@ -18,7 +18,7 @@ from api.console.access import Gate
 from api.console.board import Board, Watch
 from api.console.catalogue import HTML_LANGUAGE, chosen, texts
 from api.console.rendering import render_page, style
-from api.console.sections import SECTIONS, Asked, section, top
+from api.console.sections import SECTIONS, Asked, notices, section, top
 from api.questions import BadQuestion, parse_instant
 from api.services import Services
 
@@ -117,11 +117,12 @@ async def _build(board: Board, asked: Asked) -> None:
     shown: list[tuple[ui.html, Callable[[], str]]] = []
 
     def add(name: str, tag: str, make: Callable[[], str]) -> None:
-        look = f"at-{name}" if name == "top" else f"card at-{name}"
+        look = f"card at-{name}" if name in SECTIONS else f"at-{name}"
         shown.append((ui.html(make(), sanitize=False, tag=tag).classes(look), make))
 
     with ui.element("main").classes("board"):
         add("top", "div", lambda: top(board, watch, asked))
+        add("notices", "div", lambda: notices(board, watch, asked))
         for name in SECTIONS:
             add(name, "section", _maker(name, board, watch, asked))
 

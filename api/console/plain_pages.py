@@ -153,6 +153,7 @@ def _entry(services: Services, entry: QuarantineEntry, words: Texts) -> dict[str
     cut = text is not None and len(text) > PAYLOAD
     return {
         "code": entry.code,
+        "reason": words.known(f"reason.{entry.code}", entry.code),
         "message": entry.message,
         "meter": entry.meter,
         "topic": entry.topic,

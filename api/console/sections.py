@@ -48,10 +48,13 @@ class Asked:
         return f"{path}?{urlencode(query)}" if query else path
 
 
-def _quarantine(parts: Parts, asked: Asked) -> dict[str, Any]:
+def _quarantine(parts: Parts, scene: Scene, asked: Asked) -> dict[str, Any]:
     counts = parts["state"]["quarantine"]
     return {
-        "counts": sorted(counts.items()),
+        "counts": [
+            (code, scene.texts.known(f"reason.{code}", code), count)
+            for code, count in sorted(counts.items())
+        ],
         "open": sum(counts.values()),
         "link": asked.address("/quarantine", lang=asked.language),
     }
@@ -112,7 +115,7 @@ SECTIONS: Mapping[str, tuple[tuple[str, ...], str, Fill]] = {
     "quarantine": (
         ("state",),
         "quarantine.html",
-        lambda parts, scene, asked: _quarantine(parts, asked),
+        _quarantine,
     ),
 }
 """Section → the parts it needs, its template, and what fills it."""
@@ -143,7 +146,7 @@ def section(name: str, board: Board, watch: Watch, asked: Asked) -> str:
 
 
 def top(board: Board, watch: Watch, asked: Asked) -> str:
-    """The head of the page: which park, as of when, what is wrong, other sites and languages."""
+    """The head of the page: which park, as of when, other sites and languages."""
     scene = scene_of(board, asked)
     site = scene.site
     moment = (watch.power.value or {}).get("at") or utc_text(board.services.now())
@@ -165,8 +168,13 @@ def top(board: Board, watch: Watch, asked: Asked) -> str:
             }
             for language in LANGUAGES
         ],
-        notices=_notices(board, watch, scene),
     )
+
+
+def notices(board: Board, watch: Watch, asked: Asked) -> str:
+    """What whoever reads the page must know before believing it; empty if there is nothing."""
+    scene = scene_of(board, asked)
+    return render("notices.html", scene.texts, notices=_notices(board, watch, scene))
 
 
 def is_simulated(site: Site) -> bool:
@@ -185,7 +193,6 @@ def _site_links(board: Board, asked: Asked) -> list[dict[str, Any]]:
 
 
 def _notices(board: Board, watch: Watch, scene: Scene) -> list[dict[str, str]]:
-    """What whoever reads the page must know before believing it."""
     words = scene.texts
     state, behind = board.state.value or {}, board.behind.value or {}
     errors = dict.fromkeys(part.error for part in watch.parts.values() if part.error)

@@ -134,25 +134,23 @@ def carbon_view(day: Document, scene: Scene) -> View:
         }
         for each in day["emissions_today"]
     ]
-    factors = [
-        texts(
-            "carbon.factor",
-            value=f"{factor['value']:g}",
-            unit=unit(factor["unit"], texts),
-            **{"from": factor["valid_from"]},
-        )
-        for factor in day["emission_factors"]
-    ]
+    factors = day["emission_factors"]
+    values = [f"{factor['value']:g} {unit(factor['unit'], texts)}" for factor in factors]
     reason = texts("carbon.no_factor" if day["emission_reasons"] else "carbon.nothing")
     return {
         "title": scene.title("carbon.title"),
         "lines": lines or [{"value": UNKNOWN, "unit": unit("kgCO2", texts), "flags": [reason]}],
-        "factors": factors,
-        "summary": factors[0]
-        if len(factors) == 1
-        else texts("carbon.factors", count=len(factors))
-        if factors
-        else "",
+        "factors": texts("carbon.factors", values=" · ".join(values)) if values else "",
+        "sources": "; ".join(
+            texts(
+                "carbon.factor",
+                value=value,
+                start=factor["valid_from"],
+                publisher=factor["publisher"],
+                document=factor["document"],
+            )
+            for factor, value in zip(factors, values, strict=True)
+        ),
     }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from math import floor, log10
 from zoneinfo import ZoneInfo
 
 from api.console.catalogue import Texts
@@ -11,6 +12,8 @@ from api.console.catalogue import Texts
 UNKNOWN = "–"
 
 MINUS = "−"
+
+_STEPS = (1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 8, 10)
 
 _UNITS = {"m3": "m³", "m2": "m²", "m3.degC": "m³·°C", "degC": "°C", "m3/h": "m³/h",
           "kgCO2": "kg CO₂", "kgCO2e": "kg CO₂e"}  # fmt: skip
@@ -89,11 +92,5 @@ def nice_top(values: Sequence[float]) -> float:
     largest = max(values, default=0.0)
     if largest <= 0:
         return 1.0
-    step = 1.0
-    while step > largest:
-        step /= 10
-    while step * 10 < largest:
-        step *= 10
-    return next(
-        step * m for m in (1, 1.5, 2, 3, 4, 5, 6, 8, 10) if step * m >= largest * (1 - 1e-9)
-    )
+    step = 10.0 ** floor(log10(largest))
+    return next(step * m for m in _STEPS if step * m >= largest * (1 - 1e-9))

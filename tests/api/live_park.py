@@ -7,8 +7,8 @@
   On 20 March it was not heard between 12:00 and 16:00.
 - building b, E9, a sub-meter: silent since 25 March, 08:30. E8 was never heard.
 
-`mews` (London), one meter that uses as many kWh an hour as the clock shows, plus one, from 4 March to
-the end of 31 March, on which the hour from 1 to 2 is skipped.
+`mews` (London), one meter that uses as many kWh an hour as the clock shows, plus one, from 4 March
+to the end of 31 March, on which the hour from 1 to 2 is skipped.
 """
 
 from __future__ import annotations
