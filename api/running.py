@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+_TURN_S = 0.5
+
 
 class DoorTaken(ListenerError):
     """The HTTP port cannot be listened on."""
@@ -53,8 +55,18 @@ def run(settings: Settings, *, ready: Callable[[Services, Running], None] | None
             print_where(running, settings)
             if ready is not None:
                 ready(services, running)
-            stop.wait()
+            wait_for(stop)
         log.info("stopping")
+
+
+def wait_for(stop: threading.Event) -> None:
+    """Wait for a signal to set an event.
+
+    In turns, because the kernel may hand a signal to another thread (after SIGCONT, or while an
+    earlier one is pending), which does not wake this one, and only this one runs handlers.
+    """
+    while not stop.wait(_TURN_S):
+        pass
 
 
 def allow_connections() -> None:
