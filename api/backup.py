@@ -191,8 +191,8 @@ def _own_files(
     ledger = ledger_file(settings)
     for where, folders, files in os.walk(home.path):
         place = Path(where)
-        if place == home.path and home.journal.name in folders:
-            folders.remove(home.journal.name)
+        if place == home.path:
+            folders[:] = [name for name in folders if not _is_derived(home, name)]
         for folder in sorted(folders):
             if (place / folder).is_symlink():
                 _leave_out(left_out, home, place / folder, "a link to a folder elsewhere")
@@ -204,6 +204,11 @@ def _own_files(
                 yield path.relative_to(home.path).as_posix(), path
             elif reason:
                 _leave_out(left_out, home, path, reason)
+
+
+def _is_derived(home: Home, folder: str) -> bool:
+    """Whether a folder of the home is copied apart, or is what the store spills to disk."""
+    return folder == home.journal.name or folder.startswith(home.store.name)
 
 
 def _reason_to_leave_out(home: Home, path: Path, ledger: Path | None) -> str | None:

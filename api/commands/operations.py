@@ -10,8 +10,9 @@ import click
 
 from api.answers import to_json
 from api.commands.asking import as_json
-from api.output import print_document, print_json, stderr
+from api.output import print_document, print_json, stderr, stdout
 from api.problems import document
+from api.settings import SettingsError
 
 
 @click.command()
@@ -61,6 +62,48 @@ def restore(context: click.Context, file: Path, check: bool, json_out: bool) -> 
     return 0
 
 
+@click.command()
+@click.option("--deep", is_flag=True, help="Read the whole journal and check every hash.")
+@as_json
+@click.pass_context
+def doctor(context: click.Context, deep: bool, json_out: bool) -> int:
+    """Look at everything this installation depends on, and say what to do."""
+    from api.doctor import examine, is_well, report, settings_failed
+
+    now = datetime.now(UTC)
+    try:
+        checks = examine(context.obj.settings, now=now, deep=deep)
+    except SettingsError as error:
+        checks = settings_failed(error)
+    answer = report(checks, now=now)
+    if not is_well(checks):
+        failed = [f"{c.name}: {c.message}" for c in checks if c.status == "fail"]
+        return _unwell(answer, failed, json_out=json_out)
+    if json_out:
+        print_json(to_json(answer))
+    else:
+        _print_checks(answer)
+    return 0
+
+
+def _unwell(answer: dict[str, Any], failed: list[str], *, json_out: bool) -> int:
+    if json_out:
+        problem = document(409, "The doctor says no", "\n".join(failed), code="unwell")
+        print_json(to_json(problem | {"checks": answer["checks"]}))
+    else:
+        _print_checks(answer)
+    stderr().print(f"{len(failed)} of {len(answer['checks'])} checks say no.")
+    return 1
+
+
+def _print_checks(answer: dict[str, Any]) -> None:
+    console = stdout()
+    for check in answer["checks"]:
+        console.print(f"{check['status']:<5}{check['name']}: {check['message']}", markup=False)
+        if check["status"] != "ok" and check["remedy"]:
+            console.print(f"     {check['remedy']}", markup=False)
+
+
 def _no(
     status: int,
     title: str,
@@ -77,4 +120,4 @@ def _no(
     return 1
 
 
-COMMANDS = [backup, restore]
+COMMANDS = [backup, restore, doctor]
