@@ -15,12 +15,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metering.periods import Every, Period, Times, edges, from_us, local_day, midnight, to_us
-from metering.readings import Codes, Flag, Floats
+from metering.readings import Codes, Flag, Floats, Mask
 from metering.registers import Increments, Marks
 from metering.series import Series
 
 MEASURED_FOR: tuple[Every, ...] = ("hour", "day", "month", "year")
 """The calendar intervals for which an hour keeps how much of it counts as measured."""
+
+
+_LONGEST_US = np.iinfo(np.int64).max
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -61,6 +64,22 @@ class Grid:
     flags: Codes
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Parts:
+    """Increments cut at the bounds of cells: each part lies within one. Shape (n,)."""
+
+    place: NDArray[np.int64]
+    """Stream and cell as one number."""
+    cell: NDArray[np.int64]
+    time: Floats
+    """Length of the part. [us]"""
+    whole: NDArray[np.int64]
+    """Length of the increment it is of. [us]"""
+    amount: Floats
+    """Of the whole increment."""
+    flags: Codes
+
+
 def spread(steps: Increments, marks: Marks, cells: Cells, *, streams: int) -> Grid:
     """Spread increments evenly over their time, into cells.
 
@@ -71,33 +90,30 @@ def spread(steps: Increments, marks: Marks, cells: Cells, *, streams: int) -> Gr
         streams: How many streams there are; `steps.stream` counts from 0.
     """
     bounds = cells.edges.astype(np.int64)
-    start, end = steps.start.astype(np.int64), steps.end.astype(np.int64)
-    low, high = np.maximum(start, bounds[0]), np.minimum(end, bounds[-1])
-    inside = np.flatnonzero(low < high)
-    first = np.searchsorted(bounds, low[inside], side="right") - 1
-    last = np.searchsorted(bounds, high[inside], side="left") - 1
-    count = last - first + 1
-    part = np.repeat(inside, count)
-    within = np.arange(len(part)) - np.repeat(np.cumsum(count) - count, count)
-    cell = np.repeat(first, count) + within
-    time = np.minimum(high[part], bounds[cell + 1]) - np.maximum(low[part], bounds[cell])
-    whole = end[part] - start[part]
-    amount = steps.amount[part] * (time / whole)
-    place = steps.stream[part].astype(np.int64) * len(cells) + cell
+    parts = _parts(steps, bounds)
+    place, cell, time, whole = parts.place, parts.cell, parts.time, parts.whole
+    amount = parts.amount * (time / whole)
     size = streams * len(cells)
     known = ~np.isnan(amount)
-    counts = known & ((steps.flags[part] & Flag.GAP) == 0)
+    counts = known & ((parts.flags & Flag.GAP) == 0)
 
-    total = np.bincount(place[known], amount[known], minlength=size)
-    covered = np.bincount(place[known], time[known], minlength=size)
+    total = _sum(place, amount, known, size)
+    covered = _sum(place, time, known, size)
     duration = np.tile(np.diff(bounds), streams).astype(np.float64)
     measured = []
+    unlimited = covered if (counts == known).all() else _sum(place, time, counts, size)
     for limit in cells.limits_us:
-        short = counts & (whole <= limit[cell])
-        measured.append(np.bincount(place[short], time[short], minlength=size) / duration)
+        odd = np.flatnonzero(whole > limit.min(initial=_LONGEST_US))
+        odd = odd[counts[odd] & (whole[odd] > limit[cell[odd]])]
+        short = unlimited
+        if len(odd):
+            fits = counts.copy()
+            fits[odd] = False
+            short = _sum(place, time, fits, size)
+        measured.append(short / duration)
     flags = np.zeros(size, np.int32)
-    flagged = np.flatnonzero(steps.flags[part])
-    np.bitwise_or.at(flags, place[flagged], steps.flags[part[flagged]])
+    flagged = np.flatnonzero(parts.flags)
+    np.bitwise_or.at(flags, place[flagged], parts.flags[flagged])
     _mark(flags, marks, bounds)
     shape = (streams, len(cells))
     return Grid(
@@ -106,6 +122,48 @@ def spread(steps: Increments, marks: Marks, cells: Cells, *, streams: int) -> Gr
         measured=np.stack(measured).reshape(len(measured), *shape),
         flags=flags.reshape(shape),
     )
+
+
+def _parts(steps: Increments, bounds: NDArray[np.int64]) -> _Parts:
+    """Cut increments at the bounds of cells; what lies outside is left out."""
+    start, end = steps.start.view(np.int64), steps.end.view(np.int64)
+    stream, amount, flags = steps.stream, steps.amount, steps.flags
+    low, high = np.maximum(start, bounds[0]), np.minimum(end, bounds[-1])
+    inside = np.flatnonzero(low < high)
+    whole = end - start
+    if len(inside) < len(low):
+        low, high, whole = low[inside], high[inside], whole[inside]
+        stream, amount, flags = stream[inside], amount[inside], flags[inside]
+    cell = _cells_of(low, bounds)
+    # Nearly all increments are shorter than a cell and lie within one.
+    count = _cells_of(high - 1, bounds) - cell + 1
+    if len(count) and count.max() > 1:
+        part = np.repeat(np.arange(len(count)), count)
+        within = np.arange(len(part)) - np.repeat(np.cumsum(count) - count, count)
+        cell = cell[part] + within
+        low, high = np.maximum(low[part], bounds[cell]), np.minimum(high[part], bounds[cell + 1])
+        whole, stream, amount, flags = whole[part], stream[part], amount[part], flags[part]
+    place = stream.astype(np.int64) * (len(bounds) - 1) + cell
+    time = (high - low).astype(np.float64)
+    return _Parts(place, cell, time, whole, amount, flags)
+
+
+def _cells_of(at: NDArray[np.int64], bounds: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The cell that holds each instant; all lie between the first bound and the last."""
+    lengths = np.diff(bounds)
+    found: NDArray[np.int64]
+    if len(at) and (lengths == lengths[0]).all():
+        found = (at - bounds[0]) // lengths[0]
+    else:
+        found = np.searchsorted(bounds, at, side="right") - 1
+    return found
+
+
+def _sum(place: NDArray[np.int64], weight: Floats, which: Mask, size: int) -> Floats:
+    """Add up the weights of some rows at each place, in the order of the rows."""
+    if not which.all():
+        place, weight = place[which], weight[which]
+    return np.asarray(np.bincount(place, weights=weight, minlength=size), np.float64)
 
 
 def _mark(flags: Codes, marks: Marks, bounds: NDArray[np.int64]) -> None:

@@ -74,14 +74,15 @@ def streams_of(
         extra: Registers that profiles add.
     """
     groups = _groups(readings)
-    order: list[int] = []
+    shown: dict[str, list[str]] = {}
+    for meter, register in groups:
+        shown.setdefault(meter, []).append(register)
     pieces: list[list[_Piece]] = []
     names: list[tuple[MeterPoint, str]] = []
-    for number, point in enumerate(points):
-        for register in _registers_of(site, point, groups, extra or {}):
+    for point in points:
+        for register in _registers_of(site, point, shown, extra or {}):
             pieces.append(_pieces(site, point, register, groups, readings))
             names.append((point, register))
-            order.append(number)
     rows = _columns(pieces, [register for _, register in names], readings, extra or {})
     return Streams(rows, tuple(p for p, _ in names), tuple(r for _, r in names))
 
@@ -97,12 +98,12 @@ def _groups(readings: Readings) -> dict[tuple[str, str], tuple[int, int]]:
 def _registers_of(
     site: Site,
     point: MeterPoint,
-    groups: Mapping[tuple[str, str], tuple[int, int]],
+    shown: Mapping[str, Sequence[str]],
     extra: Mapping[str, RegisterType],
 ) -> list[str]:
     """The countable registers a point's meters showed, sorted."""
-    keys = {site.meter_key(meter.serial) for meter in point.meters}
-    found = {register for meter, register in groups if meter in keys}
+    keys = [site.meter_key(meter.serial) for meter in point.meters]
+    found = {register for key in keys for register in shown.get(key, ())}
     types = ((name, register_type(name, extra)) for name in found)
     return sorted(name for name, kind in types if kind and kind.kind is not Kind.INSTANT)
 
@@ -163,17 +164,17 @@ def _columns(
             value.append(readings.value[piece.low : piece.high])
             flags.append(readings.flags[piece.low : piece.high])
     none = np.empty(0, np.float64)
-    per_row = np.repeat(physics, sizes, axis=0)
+    capacity, multiplier, max_rate, interval = (np.repeat(each, sizes) for each in physics.T)
     return RegisterColumns(
         stream=np.repeat(np.array([n for n, _ in flat], np.int32), sizes),
         segment=np.repeat(np.array([p.segment for _, p in flat], np.int32), sizes),
         read_at=np.concatenate(at) if at else np.empty(0, "datetime64[us]"),
         value=np.concatenate(value) if value else none,
         flags=np.concatenate(flags) if flags else np.empty(0, np.int32),
-        capacity=per_row[:, 0],
-        multiplier=per_row[:, 1],
-        max_rate=per_row[:, 2],
-        interval=per_row[:, 3] > 0,
+        capacity=capacity,
+        multiplier=multiplier,
+        max_rate=max_rate,
+        interval=interval > 0,
     )
 
 

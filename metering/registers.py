@@ -8,7 +8,7 @@ gives the same increments as the whole history does.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -99,6 +99,22 @@ class Marks:
     flags: Codes
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Advance:
+    """What steps between readings amount to, were the two of each of one meter. Shape (n,)."""
+
+    amount: Floats
+    """After the multiplier, unwrapped where it rolled over."""
+    possible: Mask
+    """Whether the circuit could have carried it."""
+    rolled: Mask
+
+
+_Rows: TypeAlias = slice | NDArray[np.intp]
+_FIRST: Final = slice(None, -1)
+_SECOND: Final = slice(1, None)
+
+
 def increments(rows: RegisterColumns) -> tuple[Increments, Marks]:
     """Turn sorted readings into what passed between them.
 
@@ -115,15 +131,19 @@ def increments(rows: RegisterColumns) -> tuple[Increments, Marks]:
     """
     _check_order(rows)
     flags = rows.flags.copy()
-    impossible = ~rows.interval & (rows.value > rows.capacity)
-    flags[impossible | ((rows.value < 0) & ~rows.interval)] |= Flag.IMPLAUSIBLE
+    impossible = ~rows.interval & ((rows.value > rows.capacity) | (rows.value < 0))
+    flags[impossible] |= Flag.IMPLAUSIBLE
     believed = np.flatnonzero((flags & SET_ASIDE) == 0)
-    glitch = believed[_glitches(rows.take(believed))]
+    kept = rows if len(believed) == len(rows) else rows.take(believed)
+    steps = _advance(kept, _FIRST, _SECOND)
+    glitch = believed[_glitches(kept, steps.possible)]
     flags[glitch] |= Flag.GLITCH
     aside = (flags & (SET_ASIDE | Flag.GLITCH)) != 0
     marks = Marks(rows.stream[aside], rows.read_at[aside], flags[aside])
-    kept = ~aside
-    return _between(rows.take(kept), flags[kept]), marks
+    if len(glitch):
+        kept = rows.take(~aside)
+        steps = _advance(kept, _FIRST, _SECOND)
+    return _between(kept, flags[~aside] if len(marks.flags) else flags, steps), marks
 
 
 def _check_order(rows: RegisterColumns) -> None:
@@ -135,40 +155,46 @@ def _check_order(rows: RegisterColumns) -> None:
         raise ValueError("Rows must be sorted by stream, segment and time, without repeated times.")
 
 
-def _advance(
-    rows: RegisterColumns, first: NDArray[np.intp], second: NDArray[np.intp]
-) -> tuple[Floats, Mask, Mask]:
-    """Judge the step from each first to its second reading of one meter.
-
-    Returns:
-        The amount (after the multiplier, unwrapped where it rolled over), whether it is physically
-        possible, and whether it rolled over.
-    """
+def _advance(rows: RegisterColumns, first: _Rows, second: _Rows) -> _Advance:
+    """Judge the step from each first to its second reading, as if both were of one meter."""
     raw = rows.value[second] - rows.value[first]
     multiplier = rows.multiplier[second]
-    hours = (rows.read_at[second] - rows.read_at[first]).astype(np.int64) / HOUR_US
-    stated = rows.max_rate[second]
-    limit = np.where(np.isnan(stated), DEFAULT_MAX_RATE, stated) * hours
-    limit = limit + RATE_SLACK * multiplier
-    fell = raw < 0
-    wrapped = raw + rows.capacity[second]
-    # Without a stated highest rate only a short way round is taken for a rollover.
-    short = ~np.isnan(stated) | (wrapped <= rows.capacity[second] / 10)
-    rolled = fell & short & (wrapped * multiplier <= limit)
-    amount = np.where(rolled, wrapped, raw) * multiplier
-    possible = rolled | (~fell & (amount <= limit))
-    return amount, possible, rolled
+    hours = (rows.read_at[second] - rows.read_at[first]).view(np.int64) / HOUR_US
+    limit = rows.max_rate[second]
+    stated = ~np.isnan(limit)
+    if not stated.all():
+        limit = np.where(stated, limit, DEFAULT_MAX_RATE)
+    limit = limit * hours
+    limit += RATE_SLACK * multiplier
+    amount = raw * multiplier
+    possible = (raw >= 0) & (amount <= limit)
+    rolled = np.zeros(len(raw), bool)
+    fell = np.flatnonzero(raw < 0)
+    if len(fell):
+        capacity = rows.capacity[second][fell]
+        wrapped = raw[fell] + capacity
+        # Without a stated highest rate only a short way round is taken for a rollover.
+        short = stated[fell] | (wrapped <= capacity / 10)
+        over = short & (wrapped * multiplier[fell] <= limit[fell])
+        rolled[fell] = over
+        amount[fell[over]] = wrapped[over] * multiplier[fell[over]]
+        possible |= rolled
+    return _Advance(amount, possible, rolled)
 
 
-def _glitches(rows: RegisterColumns) -> Mask:
-    """Mark short runs of readings without which their neighbours fit each other."""
+def _glitches(rows: RegisterColumns, possible: Mask) -> Mask:
+    """Mark short runs of readings without which their neighbours fit each other.
+
+    Args:
+        rows: Readings that are believed so far.
+        possible: Whether each step from one row to the next is, as `_advance` judges it.
+    """
     found = np.zeros(len(rows), bool)
     if len(rows) < 3:
         return found
-    index = np.arange(len(rows))
-    same = (rows.stream[1:] == rows.stream[:-1]) & (rows.segment[1:] == rows.segment[:-1])
-    _, possible, _ = _advance(rows, index[:-1], index[1:])
-    suspect = np.flatnonzero(same & ~possible & ~rows.interval[1:])
+    odd = np.flatnonzero(~possible & ~rows.interval[1:])
+    same = rows.stream[odd + 1] == rows.stream[odd]
+    suspect = odd[same & (rows.segment[odd + 1] == rows.segment[odd])]
     for run in range(1, MAX_GLITCH + 1):
         if not len(suspect):
             break
@@ -187,51 +213,49 @@ def _fits(rows: RegisterColumns, first: NDArray[np.intp], second: NDArray[np.int
     low, high = np.where(inside, first, 0), np.where(inside, second, 0)
     inside &= (rows.stream[low] == rows.stream[high]) & (rows.segment[low] == rows.segment[high])
     fits = np.zeros(len(first), bool)
-    _, possible, _ = _advance(rows, low[inside], high[inside])
-    fits[inside] = possible
+    fits[inside] = _advance(rows, low[inside], high[inside]).possible
     return fits
 
 
-def _between(rows: RegisterColumns, flags: Codes) -> Increments:
+def _between(rows: RegisterColumns, flags: Codes, steps: _Advance) -> Increments:
     """Make the increments between consecutive readings that are left."""
     same = (rows.stream[1:] == rows.stream[:-1]) & (rows.segment[1:] == rows.segment[:-1])
     first = np.flatnonzero(same)
     second = first + 1
-    amount, possible, rolled = _advance(rows, first, second)
+    stream, segment = rows.stream[second], rows.segment[second]
+    amount, possible, rolled = steps.amount[first], steps.possible[first], steps.rolled[first]
     start, end = rows.read_at[first], rows.read_at[second]
+    each = rows.interval[second]
     # A conflict, an estimate or a missing clock at either end touches what lies between.
     marks = flags[first] | flags[second]
-    fell = (rows.value[second] < rows.value[first]) & ~rolled
-    counter = ~rows.interval[second]
-    marks[rolled & counter] |= Flag.ROLLOVER
-    marks[fell & counter] |= Flag.RESET
-    marks[~possible & ~fell & counter] |= Flag.IMPLAUSIBLE
-    amount = np.where(possible, amount, np.nan)
-    usual = _usual_spacing(rows.stream[second], rows.segment[second], start, end)
-    length = (end - start).astype(np.int64)
-    gap = (length > HOUR_US) & (length > GAP_RATIO * usual)
+    odd = np.flatnonzero((rolled | ~possible) & ~each)
+    fell = rows.value[second[odd]] < rows.value[first[odd]]
+    marks[odd[rolled[odd]]] |= Flag.ROLLOVER
+    marks[odd[fell & ~rolled[odd]]] |= Flag.RESET
+    marks[odd[~fell]] |= Flag.IMPLAUSIBLE
+    amount[~possible] = np.nan
+    length = (end - start).view(np.int64)
+    gap, usual = _gaps(stream, segment, length)
     marks[gap] |= Flag.GAP
-    # An interval's amount stands for its own time: across a gap that is the usual spacing.
-    each = rows.interval[second]
-    own = np.where(gap, usual, length).astype(np.int64)
-    start = np.where(each, end - own.astype("timedelta64[us]"), start)
-    amount = np.where(each, rows.value[second] * rows.multiplier[second], amount)
-    marks[each] &= ~np.int32(Flag.GAP)
-    return Increments(rows.stream[second], start, end, amount, marks)
+    if each.any():
+        # An interval's amount stands for its own time: across a gap that is the usual spacing.
+        own = length.copy()
+        own[gap] = usual
+        start = np.where(each, end - own.view("timedelta64[us]"), start)
+        amount = np.where(each, rows.value[second] * rows.multiplier[second], amount)
+        marks[each] &= ~np.int32(Flag.GAP)
+    return Increments(stream, start, end, amount, marks)
 
 
-def _usual_spacing(stream: Codes, segment: Codes, start: Times, end: Times) -> Floats:
-    """The median length of each long increment and its neighbours; only those over 1 h matter.
+def _gaps(
+    stream: Codes, segment: Codes, length: NDArray[np.int64]
+) -> tuple[NDArray[np.intp], NDArray[np.int64]]:
+    """Which increments are gaps, and the usual spacing at each.
 
-    Returns:
-        Microseconds; the increment's own length where it is no longer than an hour. Shape (n,).
-        Of an even number the lower middle counts, so that one long step among two is no usual one.
+    The usual spacing is the median length of an increment and its neighbours; of an even number
+    the lower middle counts, so that one long step among two is no usual one. [us]
     """
-    length = (end - start).astype(np.int64)
-    usual = length.astype(np.float64)
     long = np.flatnonzero(length > HOUR_US)
-    if not len(long):
-        return usual
     offsets = np.arange(-NEIGHBOURS, NEIGHBOURS + 1)
     near = long[:, None] + offsets[None, :]
     inside = (near >= 0) & (near < len(length))
@@ -241,5 +265,6 @@ def _usual_spacing(stream: Codes, segment: Codes, start: Times, end: Times) -> F
     lengths = np.where(inside, length[near], np.iinfo(np.int64).max)
     lengths.sort(axis=1)
     middle = (inside.sum(axis=1) - 1) // 2
-    usual[long] = lengths[np.arange(len(long)), middle]
-    return usual
+    usual = lengths[np.arange(len(long)), middle]
+    gap = length[long] > GAP_RATIO * usual
+    return long[gap], usual[gap]
