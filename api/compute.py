@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import date, timedelta
@@ -24,6 +25,7 @@ from metering.periods import Period, local_day, midnight, to_us, whole_hours
 from metering.pipeline import hours_of, register_type, streams_of
 from metering.readings import SET_ASIDE, Readings
 from metering.registers import CONTEXT
+from metering.series import Series
 from metering.sites import Meter, MeterPoint, Site
 from metering.store.port import ReadingStore, Span
 from metering.units import Kind, RegisterType
@@ -33,7 +35,7 @@ log = logging.getLogger(__name__)
 CODE = "1"
 """Version of the calculation, part of what derived rows were made from."""
 
-ROWS_PER_TASK = 4_000_000
+ROWS_PER_TASK = 1_000_000
 """A task reads about so many readings at once; bounds memory."""
 
 LONG = timedelta(days=2)
@@ -49,6 +51,19 @@ class Window:
     point: MeterPoint
     register: str
     hours: Period
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """Windows that are made together, as far as they lie in some hours."""
+
+    hours: Period
+    windows: Sequence[Window]
+
+    @property
+    def points(self) -> list[MeterPoint]:
+        """The different points of the windows."""
+        return list({window.point.id: window.point for window in self.windows}.values())
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,11 +170,36 @@ class Recompute:
         return _sorted(Readings.concat(ends))
 
     def _make(self, site: Site, windows: Sequence[Window]) -> int:
-        """Compute and save the hours of windows, a bounded piece at a time."""
+        """Compute and save the hours of windows, a bounded piece at a time.
+
+        While one piece is computed the next is read and the one before is saved; pieces are saved
+        one after the other, in their order.
+        """
         made = 0
-        for hours, group in _tasks(site, windows, self._density()):
-            made += self._one(site, hours, group)
+        tasks = _tasks(site, windows, self._density())
+        with ThreadPoolExecutor(1, "recompute-save") as saver:
+            saved: Future[None] | None = None
+            for task, readings in self._read_ahead(site, tasks):
+                series = self._hours(site, task, readings)
+                if saved is not None:
+                    saved.result()
+                saved = saver.submit(self._save, site, task, series)
+                made += len(series)
+            if saved is not None:
+                saved.result()
         return made
+
+    def _read_ahead(self, site: Site, tasks: Iterable[Task]) -> Iterator[tuple[Task, Readings]]:
+        """The readings of each task; those of the next are fetched while one is worked on."""
+        coming: tuple[Task, Future[Readings]] | None = None
+        with ThreadPoolExecutor(1, "recompute-read") as reader:
+            for task in tasks:
+                following = task, reader.submit(self._read, site, task)
+                if coming is not None:
+                    yield coming[0], coming[1].result()
+                coming = following
+            if coming is not None:
+                yield coming[0], coming[1].result()
 
     def _density(self) -> dict[str, float]:
         """Readings a day of every meter, for the size of tasks."""
@@ -169,25 +209,31 @@ class Recompute:
             perday[each.meter] = perday.get(each.meter, 0.0) + each.count / max(days, 1.0)
         return perday
 
-    def _one(self, site: Site, hours: Period, windows: Sequence[Window]) -> int:
-        points = list({window.point.id: window.point for window in windows}.values())
-        meters = sorted({site.meter_key(m.serial) for p in points for m in p.meters})
-        registers = sorted({window.register for window in windows})
-        readings = self.store.read(
-            hours, meters=meters, registers=registers, before=CONTEXT, after=CONTEXT
+    def _read(self, site: Site, task: Task) -> Readings:
+        meters = sorted({site.meter_key(m.serial) for p in task.points for m in p.meters})
+        registers = sorted({window.register for window in task.windows})
+        return self.store.read(
+            task.hours, meters=meters, registers=registers, before=CONTEXT, after=CONTEXT
         )
-        streams = streams_of(site, points, readings, extra=self.extra)
-        asked = {(w.point.id, w.register): w.hours for w in windows}
-        nothing = Period(hours.start, hours.start)
+
+    def _hours(self, site: Site, task: Task, readings: Readings) -> Series:
+        streams = streams_of(site, task.points, readings, extra=self.extra)
+        asked = {(w.point.id, w.register): w.hours for w in task.windows}
+        nothing = Period(task.hours.start, task.hours.start)
         window = [
-            _clip(asked.get((point.id, register), nothing), hours)
+            _clip(asked.get((point.id, register), nothing), task.hours)
             for point, register in zip(streams.points, streams.registers, strict=True)
         ]
-        series = hours_of(site, streams, hours, code=CODE, window=window)
-        spans = [Span(site.point_key(w.point), _clip(w.hours, hours), w.register) for w in windows]
+        return hours_of(site, streams, task.hours, code=CODE, window=window)
+
+    def _save(self, site: Site, task: Task, series: Series) -> None:
+        """Put the hours of a task in place, and the emissions of the same hours."""
+        spans = [
+            Span(site.point_key(w.point), _clip(w.hours, task.hours), w.register)
+            for w in task.windows
+        ]
         self.store.replace("energy", series, spans=spans)
-        self._emit(site, points, windows, hours)
-        return len(series)
+        self._emit(site, task.points, task.windows, task.hours)
 
     def _emit(
         self, site: Site, points: Sequence[MeterPoint], windows: Sequence[Window], hours: Period
@@ -260,9 +306,7 @@ def _sorted(readings: Readings) -> Readings:
     return readings.take(order)
 
 
-def _tasks(
-    site: Site, windows: Sequence[Window], density: Mapping[str, float]
-) -> Iterator[tuple[Period, list[Window]]]:
+def _tasks(site: Site, windows: Sequence[Window], density: Mapping[str, float]) -> Iterator[Task]:
     """Windows that lie together, cut at the site's days into pieces of bounded size."""
     groups = together(
         windows,
@@ -297,9 +341,7 @@ def _bounded(
     yield part
 
 
-def _pieces(
-    site: Site, windows: list[Window], density: Mapping[str, float]
-) -> Iterator[tuple[Period, list[Window]]]:
+def _pieces(site: Site, windows: list[Window], density: Mapping[str, float]) -> Iterator[Task]:
     start = min(window.hours.start for window in windows)
     end = max(window.hours.end for window in windows)
     days = max(1, int(ROWS_PER_TASK / max(_rows_per_day(site, windows, density), 1.0)))
@@ -307,8 +349,8 @@ def _pieces(
     while low < end:
         day = local_day(low, tz=site.timezone) + timedelta(days=min(days, 366))
         high = min(end, midnight(day, tz=site.timezone))
-        piece = Period(low, high)
-        yield piece, [w for w in windows if w.hours.start < high and low < w.hours.end]
+        inside = [w for w in windows if w.hours.start < high and low < w.hours.end]
+        yield Task(Period(low, high), inside)
         low = high
 
 
