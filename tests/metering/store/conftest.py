@@ -9,6 +9,7 @@ import pytest
 from metering.store.duckdb_store import open_duckdb
 from metering.store.memory import MemoryStore
 from metering.store.port import ReadingStore
+from tests.influx_server import open_in
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,7 @@ class Adapter:
 ADAPTERS = {
     "memory": Adapter(lambda folder: MemoryStore(), keeps=False),
     "duckdb": Adapter(lambda folder: open_duckdb(folder / "store.duckdb", memory_limit_mb=256)),
+    "influxdb": Adapter(open_in),
 }
 
 

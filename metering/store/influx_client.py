@@ -1,0 +1,187 @@
+"""One InfluxDB 2 server through `influxdb-client`: gzipped lines out, raw CSV into Arrow back.
+
+Requests are synchronous and made once. The client's batching mode would keep lines in memory and
+drop them after five attempts; here the journal is the queue.
+"""
+
+from __future__ import annotations
+
+import gzip
+import logging
+import threading
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import pyarrow as pa
+from influxdb_client.client.influxdb_client import InfluxDBClient
+from influxdb_client.domain.bucket_retention_rules import BucketRetentionRules
+from influxdb_client.domain.dialect import Dialect
+from influxdb_client.rest import ApiException
+from influxdb_client.service.write_service import WriteService
+from pyarrow import csv
+
+from metering.store.influx_errors import refused_line, told, translated
+from metering.store.influx_schema import flux_time
+from metering.store.port import StoreUnavailable
+
+log = logging.getLogger(__name__)
+
+LINES_PER_REQUEST: Final = 20_000
+_GZIP_LEVEL: Final = 1
+_CONNECT_TIMEOUT_S: Final = 5.0
+_BLOCK_BYTES: Final = 4 << 20
+_TEXT: Final = pa.dictionary(pa.int32(), pa.string())
+_COLUMN_TYPES: Final[Mapping[str, pa.DataType]] = {
+    "_time": pa.timestamp("ns", tz="UTC"),
+    "_value": pa.float64(),
+}
+
+
+class Influx:
+    """Connections to one server and organisation."""
+
+    def __init__(self, url: str, *, org: str, token: str, timeout_s: float) -> None:
+        """Connect when first asked.
+
+        Args:
+            url: Where the server is.
+            org: The organisation that owns the buckets.
+            token: May read, write and delete in both buckets, and make them if they are missing.
+            timeout_s: How long the server may be silent. [s]
+        """
+        self.url = url
+        self._org = org
+        self._client = InfluxDBClient(
+            url,
+            token=token,
+            org=org,
+            timeout=(int(_CONNECT_TIMEOUT_S * 1000), int(timeout_s * 1000)),
+            connection_pool_maxsize=16,
+        )
+        self._writes = WriteService(self._client.api_client)
+        self._dialect = Dialect(header=True, delimiter=",", annotations=[], comment_prefix="#")
+        self._lock = threading.Lock()
+        self._open = True
+
+    def write(self, bucket: str, lines: Sequence[bytes]) -> None:
+        """Write lines of nanosecond precision, so many a request.
+
+        Raises:
+            StoreUnavailable: Some of them may have been written.
+        """
+        for start in range(0, len(lines), LINES_PER_REQUEST):
+            self._write(bucket, lines[start : start + LINES_PER_REQUEST])
+
+    def query(self, flux: str, columns: Sequence[str]) -> pa.Table:
+        """The answer to a Flux query that yields one table of floats; text columns are coded.
+
+        Args:
+            flux: The query.
+            columns: Which columns are wanted; those the answer lacks are null.
+
+        Raises:
+            StoreUnavailable: The server did not answer, or stopped in the middle of it.
+        """
+        odd: list[str] = []
+
+        def not_a_row(row: csv.InvalidRow) -> str:
+            odd.append(row.text)
+            return "skip"
+
+        with self._doing("answer a query"):
+            response = self._client.query_api().query_raw(flux, dialect=self._dialect)
+            response.auto_close = False
+            try:
+                table = csv.read_csv(
+                    response,
+                    read_options=csv.ReadOptions(block_size=_BLOCK_BYTES),
+                    parse_options=csv.ParseOptions(invalid_row_handler=not_a_row),
+                    convert_options=csv.ConvertOptions(
+                        column_types={c: _COLUMN_TYPES.get(c, _TEXT) for c in columns},
+                        include_columns=list(columns),
+                        include_missing_columns=True,
+                    ),
+                )
+            except pa.ArrowInvalid as error:
+                if "Empty CSV" not in str(error):
+                    raise self._broken(str(error)) from error
+                table = _nothing(columns)
+            finally:
+                response.drain_conn()
+                response.release_conn()
+        if odd:
+            raise self._broken(" ".join(odd))
+        return table.unify_dictionaries()
+
+    def delete(self, bucket: str, low_ns: int, high_ns: int, predicate: str = "") -> None:
+        """Delete low <= time < high; the server's own end is included, so it is one before.
+
+        Args:
+            bucket: Where.
+            low_ns: Start. [ns]
+            high_ns: End. [ns]
+            predicate: Equalities of tags joined by AND; there is no OR.
+        """
+        with self._doing(f"delete from bucket {bucket}"):
+            self._client.delete_api().delete(
+                flux_time(low_ns), flux_time(high_ns - 1), predicate, bucket, self._org
+            )
+
+    def ensure_bucket(self, bucket: str, *, shard_days: int) -> None:
+        """Make a bucket that keeps everything, if it is not there."""
+        with self._doing(f"make the bucket {bucket}"):
+            buckets = self._client.buckets_api()
+            if buckets.find_bucket_by_name(bucket) is not None:
+                return
+            forever = BucketRetentionRules(
+                every_seconds=0, shard_group_duration_seconds=shard_days * 86_400
+            )
+            buckets.create_bucket(bucket_name=bucket, retention_rules=forever, org=self._org)
+            log.info("store: made the bucket %s in InfluxDB", bucket)
+
+    def close(self) -> None:
+        """Let go of the connections."""
+        with self._lock:
+            if self._open:
+                self._open = False
+                self._writes.api_client.rest_client.pool_manager.clear()
+                self._client.close()
+
+    def _write(self, bucket: str, lines: Sequence[bytes]) -> None:
+        body = gzip.compress(b"\n".join(lines), _GZIP_LEVEL)
+        with self._doing(f"write to bucket {bucket}"):
+            try:
+                self._writes.post_write(
+                    org=self._org,
+                    bucket=bucket,
+                    body=body,
+                    precision="ns",
+                    content_encoding="gzip",
+                    content_type="text/plain; charset=utf-8",
+                )
+            except ApiException as error:
+                if error.status not in (400, 422):
+                    raise
+                line = refused_line(error, lines)
+                shown = line[:300].decode("utf-8", "replace") if line else "not found"
+                doing = f"write {len(lines)} lines to bucket {bucket}"
+                log.error("store: InfluxDB refused a line of ours: %s", shown)
+                raise StoreUnavailable(
+                    f"{told(self.url, doing, error)} The line: {shown}"
+                ) from error
+
+    def _broken(self, why: str) -> StoreUnavailable:
+        return StoreUnavailable(
+            f"InfluxDB at {self.url} broke off an answer: {why[:300]}. Ask again; if it stays so, "
+            f"look into its log."
+        )
+
+    def _doing(self, doing: str) -> Any:  # noqa: ANN401 - a context manager
+        if not self._open:
+            raise StoreUnavailable(f"The store at {self.url} was closed; open it again.")
+        return translated(self.url, doing)
+
+
+def _nothing(columns: Sequence[str]) -> pa.Table:
+    types = [_COLUMN_TYPES.get(column, _TEXT) for column in columns]
+    return pa.table([pa.array([], kind) for kind in types], names=list(columns))

@@ -1,0 +1,147 @@
+"""Counts and ends of every register, from InfluxDB's own counting wherever that is exact."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import pairwise
+from typing import Final
+
+import numpy as np
+
+from metering.periods import from_us
+from metering.store.influx_columns import ask
+from metering.store.influx_nearest import VALUES_ONLY, Register
+from metering.store.influx_read import Reader, Scope, counted
+from metering.store.influx_schema import (
+    NS_PER_US,
+    READING,
+    RECEIVED,
+    flux_text,
+    of_register,
+    plain_name,
+)
+from metering.store.port import MeterSummary
+from metering.store.sorting import first_of_each
+
+_TAGS: Final = ("_field", "meter", "journal")
+_EVER: Final = (-(2**63), 2**63)
+
+_Key = tuple[str, str, str]
+"""Meter, journal and field or register."""
+
+
+@dataclass(slots=True)
+class _Ends:
+    """What is known of one register in one journal."""
+
+    count: int = 0
+    first: int = 0
+    last: int = 0
+    received: float | None = None
+    """The newest arrival, if it could be told. [us]"""
+
+
+def read_summaries(reader: Reader) -> list[MeterSummary]:
+    """Counts and ends of every register, sorted.
+
+    A register that several journals wrote at the same time, or whose newest arrival is not at its
+    newest time, is read through; all others are counted by InfluxDB.
+    """
+    found = _counted(reader)
+    unsure: list[Register] = []
+    summaries = []
+    for register, journals in found.items():
+        ends = sorted(journals.values(), key=lambda e: (e.first, e.last))
+        apart = all(a.last < b.first for a, b in pairwise(ends))
+        received = [e.received for e in ends if e.received is not None]
+        if not apart or len(received) < len(ends):
+            unsure.append(register)
+            continue
+        summaries.append(
+            MeterSummary(
+                meter=register[0],
+                register=register[1],
+                count=sum(e.count for e in ends),
+                first_read_at=_instant(ends[0].first),
+                last_read_at=_instant(ends[-1].last),
+                last_received_at=from_us(np.datetime64(int(max(received)), "us")),
+            )
+        )
+    summaries += _read_through(reader, unsure)
+    return sorted(summaries, key=lambda s: (s.meter, s.register))
+
+
+def _counted(reader: Reader) -> dict[Register, dict[str, _Ends]]:
+    found: dict[Register, dict[str, _Ends]] = defaultdict(dict)
+    for (meter, journal, register), _, count in _selected(reader, VALUES_ONLY, "count"):
+        found[meter, register][journal] = _Ends(count=int(count))
+    for choice in ("first", "last"):
+        for (meter, journal, register), time, _ in _selected(reader, VALUES_ONLY, choice):
+            if ends := found[meter, register].get(journal):
+                setattr(ends, choice, time)
+    _add_arrivals(reader, found)
+    return found
+
+
+def _add_arrivals(reader: Reader, found: dict[Register, dict[str, _Ends]]) -> None:
+    """The newest arrival of every register, where it can be told from its points' arrivals."""
+    ours = f"  |> filter(fn: (r) => r._field =~ /^{RECEIVED}(:|$)/)\n"
+    newest = {key: value for key, _, value in _selected(reader, ours, "max")}
+    at_last = {key: (time, value) for key, time, value in _selected(reader, ours, "last")}
+    for (meter, register), journals in found.items():
+        for journal, ends in journals.items():
+            of_points = newest.get((meter, journal, RECEIVED), -np.inf)
+            own_field = (meter, journal, of_register(RECEIVED, register))
+            own = newest.get(own_field, -np.inf)
+            time, value = at_last.get((meter, journal, RECEIVED), (0, -np.inf))
+            if own >= of_points:
+                ends.received = own
+            elif (
+                time == ends.last
+                and value == of_points
+                and at_last.get(own_field, (None, 0.0))[0] != time
+            ):
+                ends.received = of_points
+
+
+def _read_through(reader: Reader, registers: list[Register]) -> Iterator[MeterSummary]:
+    wanted = set(registers)
+    for meter in sorted({meter for meter, _ in registers}):
+        names = sorted(register for m, register in registers if m == meter)
+        rows = counted(reader.rows(*_EVER, Scope([meter], names)))
+        starts = np.flatnonzero(first_of_each(rows, 1))
+        for low, high in zip(starts, np.append(starts[1:], len(rows)), strict=True):
+            register = rows.registers[rows.register[low]]
+            if (meter, register) in wanted:
+                yield MeterSummary(
+                    meter=meter,
+                    register=register,
+                    count=int(high - low),
+                    first_read_at=from_us(rows.read_at[low]),
+                    last_read_at=from_us(rows.read_at[high - 1]),
+                    last_received_at=from_us(rows.received_at[low:high].max()),
+                )
+
+
+def _selected(reader: Reader, only: str, choice: str) -> Iterator[tuple[_Key, int, float]]:
+    """What one of InfluxDB's selectors or counts gives for every field. Times in ns."""
+    timed = choice != "count"
+    columns = ", ".join(flux_text(n) for n in (*(("_time",) if timed else ()), "_value", *_TAGS))
+    flux = f"{reader.source(*_EVER, READING)}{only}  |> {choice}()\n  |> keep(columns: [{columns}])"
+    answer = ask(reader.influx, flux, tags=_TAGS, timed=timed)
+    times = answer.time.tolist() if timed else [0] * len(answer)
+    meters, journals, fields = (
+        [answer.names[tag][i] for i in answer.codes[tag].tolist()]
+        for tag in ("meter", "journal", "_field")
+    )
+    for meter, journal, name, time, value in zip(
+        meters, journals, fields, times, answer.value.tolist(), strict=True
+    ):
+        yield (meter, journal, plain_name(name)), time, value
+
+
+def _instant(ns: int) -> datetime:
+    return from_us(np.datetime64(ns // NS_PER_US, "us"))
