@@ -120,11 +120,12 @@ async def _build(board: Board, asked: Asked) -> None:
         look = f"card at-{name}" if name in SECTIONS else f"at-{name}"
         shown.append((ui.html(make(), sanitize=False, tag=tag).classes(look), make))
 
-    with ui.element("main").classes("board"):
+    with ui.element("div").classes("page"):
         add("top", "div", lambda: top(board, watch, asked))
         add("notices", "div", lambda: notices(board, watch, asked))
-        for name in SECTIONS:
-            add(name, "section", _maker(name, board, watch, asked))
+        with ui.element("main").classes("board"):
+            for name in SECTIONS:
+                add(name, "section", _maker(name, board, watch, asked))
 
     def refresh() -> None:
         board.look(watch)

@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from api.answers import Document
-from api.console import views
+from api.console import charts, views
 from api.console.board import Board, Watch
 from api.console.catalogue import LANGUAGES, Language, texts
 from api.console.rendering import render
@@ -86,12 +86,12 @@ SECTIONS: Mapping[str, tuple[tuple[str, ...], str, Fill]] = {
     "quotas": (
         ("day",),
         "quotas.html",
-        lambda parts, scene, asked: {"quotas": views.quotas_view(parts["day"]["quotas"], scene)},
+        lambda parts, scene, asked: {"quotas": charts.quotas_view(parts["day"]["quotas"], scene)},
     ),
     "hours": (
         ("day",),
         "hours.html",
-        lambda parts, scene, asked: {"hours": views.hours_view(parts["day"]["hours"], scene)},
+        lambda parts, scene, asked: {"hours": charts.hours_view(parts["day"]["hours"], scene)},
     ),
     "buildings": (
         ("day", "power"),

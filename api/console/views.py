@@ -13,11 +13,11 @@ from zoneinfo import ZoneInfo
 from api.answers import Document
 from api.console.catalogue import Texts
 from api.console.wording import (
+    MINUS,
     UNKNOWN,
     age,
     clock,
     flag_words,
-    nice_top,
     number,
     percent,
     reading,
@@ -27,10 +27,7 @@ from metering.sites import Site
 
 View = dict[str, Any]
 
-WORST_FIRST = ("exceeded", "at_risk", "not_assessable", "within", "not_in_scope")
-"""The order of verdicts."""
-
-QUOTAS_SHOWN, SILENT_SHOWN, METERS_SHOWN = 8, 60, 200
+SILENT_SHOWN, METERS_SHOWN = 60, 200
 
 AS_USUAL = 0.005
 """A smaller difference is none. [1]"""
@@ -40,8 +37,6 @@ WHOLE = 0.995
 
 NOTEWORTHY = 0.1
 """A larger excess over the usual day is coloured. [1]"""
-
-_INFERRED = {"interpolated", "estimated"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +96,9 @@ def energy_view(today: Document, scene: Scene) -> View:
         else texts("energy.usual", value=number(usual)),
         "difference": _difference(today["difference"], texts),
         "tone": _tone(today["difference"]),
-        "coverage": _coverage(today["coverage"], texts("energy.coverage", percent="{percent}")),
+        "coverage": coverage_words(
+            today["coverage"], texts("energy.coverage", percent="{percent}")
+        ),
     }
 
 
@@ -119,8 +116,9 @@ def _tone(share: float | None) -> str:
     return "warn"
 
 
-def _coverage(share: float | None, text: str) -> str:
-    return "" if share is None or share >= WHOLE else text.format(percent=percent(share))
+def coverage_words(share: float | None, key: str, texts: Texts) -> str:
+    """How much is known, where that is not all."""
+    return "" if share is None or share >= WHOLE else texts(key, percent=percent(share))
 
 
 def carbon_view(day: Document, scene: Scene) -> View:
@@ -188,13 +186,14 @@ def meter_lists(meters: Sequence[Document], scene: Scene) -> View:
     heard = [each for each in meters if not each["silent"]]
     return {
         "silent": [_meter(each, scene) for each in silent[:SILENT_SHOWN]],
-        "silent_more": _more(len(silent), SILENT_SHOWN, "meters.more", texts),
+        "silent_more": more_words(len(silent), SILENT_SHOWN, "meters.more", texts),
         "all": [_meter(each, scene) for each in [*silent, *heard][:METERS_SHOWN]],
-        "all_more": _more(len(meters), METERS_SHOWN, "meters.more", texts),
+        "all_more": more_words(len(meters), METERS_SHOWN, "meters.more", texts),
     }
 
 
-def _more(count: int, shown: int, key: str, texts: Texts) -> str:
+def more_words(count: int, shown: int, key: str, texts: Texts) -> str:
+    """How many more there are than are shown, if there are."""
     return texts(key, count=count - shown) if count > shown else ""
 
 
@@ -213,112 +212,6 @@ def _meter(meter: Document, scene: Scene) -> View:
         "ago": texts("meters.never") if never else texts("meters.ago", age=span),
         "silence": texts("meters.never") if never else texts("meters.silent_for", age=span),
         "silent": meter["silent"],
-    }
-
-
-def quotas_view(quotas: Sequence[Document], scene: Scene) -> View:
-    """Use against every quota, the worst first."""
-    ordered = sorted(quotas, key=_badness)
-    return {
-        "rows": [_quota(each, scene) for each in ordered[:QUOTAS_SHOWN]],
-        "more": _more(len(ordered), QUOTAS_SHOWN, "quota.more", scene.texts),
-    }
-
-
-def _badness(quota: Document) -> tuple[int, float, str]:
-    ahead = (quota["used_share"] or 0.0) - (quota["expected_share"] or 0.0)
-    return WORST_FIRST.index(quota["verdict"]), -ahead, quota["quota"]
-
-
-def _quota(quota: Document, scene: Scene) -> View:
-    texts = scene.texts
-    used, expected = quota["used_share"], quota["expected_share"]
-    # The bar ends at the limit, or where use has got to beyond it.
-    full = max(1.0, used or 0.0)
-    limit = {"limit": number(quota["limit"]), "unit": unit(quota["unit"], texts)}
-    known = quota["used"] is not None
-    projection = quota["projection"]
-    rule = next((each for each in scene.site.quotas if each.id == quota["quota"]), None)
-    return {
-        "name": _subject(quota["subject"], scene),
-        "what": texts.known(f"carrier.{rule.carrier}", rule.carrier) if rule else "",
-        "id": quota["quota"],
-        "period": texts(f"period.{quota['period']['kind']}"),
-        "verdict": quota["verdict"],
-        "verdict_word": texts(f"verdict.{quota['verdict']}"),
-        "amount": texts("quota.used", used=number(quota["used"]), **limit)
-        if known
-        else texts("quota.used_unknown", **limit),
-        "share": texts("quota.share", used=percent(used, 1)),
-        "expected": "" if expected is None else _expected(expected, texts),
-        "used_width": 0.0 if used is None else 100 * max(used, 0.0) / full,
-        "expected_at": None if expected is None else 100 * expected / full,
-        "limit_at": 100 / full if full > 1 else None,
-        "projection": _projection(projection, texts) if projection else "",
-        "coverage": _coverage(quota["coverage"], texts("quota.coverage", percent="{percent}")),
-        "reasons": quota["reasons"] if quota["verdict"] == "not_assessable" else [],
-    }
-
-
-def _expected(share: float, texts: Texts) -> str:
-    return texts("quota.expected", expected=percent(share, 1))
-
-
-def _projection(projection: Mapping[str, float], texts: Texts) -> str:
-    words = {name: number(each) for name, each in projection.items()}
-    # At the end of the period nothing is left to expect.
-    return texts("quota.projection", **words) if len(set(words.values())) > 1 else ""
-
-
-def _subject(subject: str, scene: Scene) -> str:
-    if subject == scene.site.id:
-        return scene.site.name
-    for building in scene.site.buildings:
-        if building.id == subject:
-            return building.name or building.id
-    for point in scene.site.all_points():
-        if point.id == subject:
-            return point.name or point.id
-    return subject
-
-
-def hours_view(hours: Sequence[Document], scene: Scene) -> View:
-    """The day hour by hour, as parts of the tallest thing shown."""
-    values = [each[name] for each in hours for name in ("value", "usual")]
-    top = nice_top([value for value in values if value is not None])
-    return {
-        "columns": [_hour(each, top, scene) for each in hours],
-        "top": number(top),
-        "half": number(top / 2),
-        "nothing": all(each["value"] is None for each in hours),
-    }
-
-
-def _hour(hour: Document, top: float, scene: Scene) -> View:
-    texts = scene.texts
-    value, usual = hour["value"], hour["usual"]
-    inferred = bool(_INFERRED & set(hour["flags"]))
-    begins = clock(hour["start"], scene.tz)[11:13]
-    partial = 0 < hour["coverage"] < min(WHOLE, hour["over"] * WHOLE)
-    if hour["over"] == 0:
-        kind = "ahead"
-    elif value is None:
-        kind = "gap" if hour["over"] == 1 else "ahead"
-    else:
-        kind = "inferred" if inferred else "partial" if partial or hour["over"] < 1 else "known"
-    words = [f"{begins}:00 {number(value)} kWh"] if value is not None else [f"{begins}:00"]
-    words += [f"{texts('hours.usual')} {number(usual)} kWh"] if usual is not None else []
-    words += [texts("hours.gap")] if kind == "gap" else []
-    words += [texts("hours.partial", percent=percent(hour["coverage"]))] if partial else []
-    words += flag_words(hour["flags"], texts)
-    return {
-        "hour": begins,
-        "kind": kind,
-        "height": 0.0 if value is None else 100 * max(value, 0.0) / top,
-        "usual_at": None if usual is None else 100 * max(usual, 0.0) / top,
-        "value": number(value),
-        "usual": number(usual),
-        "label": ", ".join(words),
     }
 
 
@@ -348,5 +241,7 @@ def buildings_view(
 
 
 def _signed(share: float) -> str:
-    text = percent(share, 1)
-    return text if share < 0 else f"+{text}"
+    text = percent(share, 1).removeprefix(MINUS)
+    if float(text.split()[0].replace(",", "")) == 0:
+        return text
+    return f"{MINUS if share < 0 else '+'}{text}"

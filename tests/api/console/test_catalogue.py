@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from api.console.catalogue import LANGUAGES, CatalogueError, chosen, parse, texts
-from api.console.views import WORST_FIRST
+from api.console.charts import WORST_FIRST
 from ingest.rejections import CODES
 from metering.readings import Flag
 from metering.sites import QUOTA_PERIODS

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from api.console import views
+from api.console import charts, views
 from api.console.catalogue import LANGUAGES, texts
 from api.console.rendering import render
 from api.console.views import Scene
@@ -112,7 +112,7 @@ def test_carbon_shows_its_factor_and_its_flags_in_words(scene):
 
 
 def test_quotas_come_worst_first_and_the_furthest_ahead_before_others(scene):
-    found = views.quotas_view(
+    found = charts.quotas_view(
         [quota("calm", "within", 0.2, 0.5), quota("near", "within", 0.49, 0.5),
          quota("unclear", "not_assessable", None, 0.5), quota("over", "exceeded", 1.4, 0.5),
          quota("risk", "at_risk", 0.6, 0.5)],
@@ -123,7 +123,7 @@ def test_quotas_come_worst_first_and_the_furthest_ahead_before_others(scene):
 
 
 def test_the_bar_of_an_exceeded_quota_ends_at_its_use_and_marks_limit_and_pace(scene):
-    (row,) = views.quotas_view([quota("over", "exceeded", 1.25, 0.5)], scene)["rows"]
+    (row,) = charts.quotas_view([quota("over", "exceeded", 1.25, 0.5)], scene)["rows"]
 
     # 125 % is the whole bar: the limit is at 100 / 1.25, the expected share at 50 / 1.25
     assert (row["used_width"], row["limit_at"], row["expected_at"]) == (100, 80, 40)
@@ -132,7 +132,7 @@ def test_the_bar_of_an_exceeded_quota_ends_at_its_use_and_marks_limit_and_pace(s
 
 
 def test_a_quota_of_which_nothing_is_known_is_no_bar_of_zero(scene):
-    (row,) = views.quotas_view(
+    (row,) = charts.quotas_view(
         [quota("unclear", "not_assessable", None, 0.5, coverage=0.1, reasons=["Too little."])],
         scene,
     )["rows"]
@@ -172,7 +172,7 @@ def test_a_long_list_says_how_many_more_there_are(scene):
 
 
 def test_gaps_inferred_and_coming_hours_look_different(scene):
-    shown = views.hours_view(
+    shown = charts.hours_view(
         [hour(22.0), hour(22.0, flags=["interpolated"]), hour(None, coverage=0.0),
          hour(9.0, coverage=0.4), hour(11.0, over=0.5, coverage=0.5),
          hour(None, over=0.0, coverage=0.0)],
@@ -212,3 +212,23 @@ def test_a_building_without_figures_shows_dashes(scene):
     (shown,) = views.buildings_view([row], {"a": NOTHING}, scene)
 
     assert (shown["power"], shown["energy"], shown["usual"], shown["difference"]) == ("–",) * 4
+
+
+@pytest.mark.parametrize(
+    ("share", "wanted"),
+    [(0.0203, "+2.0 %"), (-0.0203, "−2.0 %"), (-0.0001, "0.0 %"), (1e-9, "0.0 %")],
+)
+def test_a_difference_has_a_sign_unless_it_is_none(scene, share, wanted):
+    row = {
+        "id": "a", "name": "A", "use": None, "energy_kwh": 1.0, "usual_kwh": 1.0,
+        "difference": share, "coverage": 1.0,
+    }  # fmt: skip
+    (shown,) = views.buildings_view([row], {"a": NOTHING}, scene)
+
+    assert shown["difference"] == wanted
+
+
+def test_a_day_of_which_nothing_is_known_has_no_scale(scene):
+    shown = charts.hours_view([hour(None, coverage=0.0, usual=None)], scene)
+
+    assert (shown["top"], shown["half"], shown["nothing"]) == ("", "", True)
