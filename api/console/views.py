@@ -96,9 +96,7 @@ def energy_view(today: Document, scene: Scene) -> View:
         else texts("energy.usual", value=number(usual)),
         "difference": _difference(today["difference"], texts),
         "tone": _tone(today["difference"]),
-        "coverage": coverage_words(
-            today["coverage"], texts("energy.coverage", percent="{percent}")
-        ),
+        "coverage": coverage_words(today["coverage"], "energy.coverage", texts),
     }
 
 
