@@ -46,7 +46,7 @@ def mosquitto(folder: Path) -> Iterator[Broker]:
     config = folder / "mosquitto.conf"
     config.write_text(
         f"listener {port} 127.0.0.1\nallow_anonymous true\npersistence false\n"
-        "max_queued_messages 0\nmax_inflight_messages 1000\n"
+        "max_queued_messages 0\nmax_inflight_messages 1000\nset_tcp_nodelay true\n"
     )
     with (folder / "mosquitto.log").open("wb") as log:
         process = subprocess.Popen([program, "-c", str(config)], stdout=log, stderr=log)

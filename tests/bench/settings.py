@@ -35,10 +35,10 @@ def scale(*, quick: bool, cache: Path, work: Path) -> Scale:
             quick=True,
             cache=cache,
             work=work,
-            messages=40_000,
+            messages=16_000,
             repeats=1,
             year_meters=50,
-            requests=30,
+            requests=10,
         )
     return Scale(
         quick=False,
@@ -47,5 +47,5 @@ def scale(*, quick: bool, cache: Path, work: Path) -> Scale:
         messages=300_000,
         repeats=3,
         year_meters=1000,
-        requests=300,
+        requests=100,
     )

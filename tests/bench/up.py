@@ -29,7 +29,7 @@ _IMPORTS = (
     "alembic, apscheduler, duckdb, fastapi, nicegui, numpy, orjson, paho.mqtt.client, pyarrow, "
     "pydantic, sqlalchemy, uvicorn, yaml, zstandard"
 )
-_SETTLED_S = 3.0
+_SETTLED_S = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +83,7 @@ def _announced(home: Path, process: subprocess.Popen[bytes], deadline: float) ->
 def idle(scale: Scale) -> list[Figure]:
     """Start and memory of an `up` that has nothing to do."""
     starts, memory = [], []
-    for number in range(max(scale.repeats, 2) + 1):
+    for number in range(scale.repeats + 1):
         home = scale.work / f"idle-{number}"
         home.mkdir()
         (home / "site.yaml").write_text(messages.site_yaml(40), encoding="utf-8")
@@ -91,7 +91,7 @@ def idle(scale: Scale) -> list[Figure]:
             time.sleep(_SETTLED_S)
             memory.append(resident_mb(running.pid))
             starts.append(running.start_s)
-    bare = [_imports() for _ in range(max(scale.repeats, 2) + 1)][1:]
+    bare = [_imports() for _ in range(scale.repeats + 1)][1:]
     name = "importing the third-party packages it uses"
     return [
         Figure(
