@@ -6,6 +6,8 @@ waits in it. So nothing is acknowledged, and no session is ended unless it is ne
 
 from __future__ import annotations
 
+import socket
+import ssl
 import threading
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -65,6 +67,7 @@ def visit(
     if broker.user is not None:
         client.username_pw_set(broker.user, password)
     try:
+        _reach(broker, ca_file, timeout_s)
         if broker.tls:
             client.tls_set(ca_certs=str(ca_file) if ca_file else None)
         client.connect(broker.host, broker.port, **_session(is_mqtt5))
@@ -75,6 +78,18 @@ def visit(
         return _verdict(answer, timeout_s)
     finally:
         _leave(client, answer, is_mqtt5=is_mqtt5)
+
+
+def _reach(broker: Broker, ca_file: Path | None, timeout_s: float) -> None:
+    """Open a connection and close it; paho would leave one open that fails at its certificate.
+
+    Raises:
+        OSError: The broker is not there, or its certificate is not to be trusted.
+    """
+    with socket.create_connection((broker.host, broker.port), timeout_s) as plain:
+        if broker.tls:
+            context = ssl.create_default_context(cafile=ca_file)
+            context.wrap_socket(plain, server_hostname=broker.host).close()
 
 
 def _session(is_mqtt5: bool) -> dict[str, Any]:
