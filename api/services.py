@@ -137,11 +137,32 @@ def open_services(settings: Settings) -> Iterator[Services]:
             min_free_bytes=settings.min_free_mb << 20,
         )
         stack.callback(journal.close)
-        store = open_duckdb(home.store, memory_limit_mb=settings.store_memory_mb)
+        store = open_store(settings, home)
         stack.callback(store.close)
         services = _joined(settings, home, journal, store, ledger, catalog, profiles, registry)
         stack.callback(services.line.stop)
         yield services
+
+
+def open_store(settings: Settings, home: Home) -> ReadingStore:
+    """The time-series store that the settings name.
+
+    Raises:
+        StoreUnavailable: It does not answer, or another process holds it.
+        StoreDamaged: Its files cannot be read.
+    """
+    if settings.store == "influxdb":
+        from metering.store.influx_store import open_influx
+
+        token = settings.influx_token
+        return open_influx(
+            settings.influx_url,
+            org=settings.influx_org or "",
+            token=token.get_secret_value() if token else "",
+            bucket=settings.influx_bucket,
+            derived_bucket=f"{settings.influx_bucket}_derived",
+        )
+    return open_duckdb(home.store, memory_limit_mb=settings.store_memory_mb)
 
 
 def _joined(

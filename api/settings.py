@@ -21,6 +21,13 @@ from api.logs import LogFormat
 PREFIX = "TANYUAN_"
 FILE = "tanyuan.toml"
 
+OF_OTHERS = {
+    "influx_url": "INFLUXDB_V2_URL",
+    "influx_org": "INFLUXDB_V2_ORG",
+    "influx_token": "INFLUXDB_V2_TOKEN",
+}
+"""Settings that influxdb-client itself names in the environment."""
+
 
 class SettingsError(ValueError):
     """A setting that cannot be used; the message names it, what was found and what to do."""
@@ -38,7 +45,11 @@ class Settings(BaseModel):
     http_token: SecretStr | None = Field(None, description="Secret for the API")
     mqtt_users: Path | None = Field(None, description="File of gateway names and password hashes")
     mqtt_max_packet_bytes: int = Field(1024 * 1024, ge=1024, le=256 * 1024 * 1024)
-    store: Literal["duckdb"] = Field("duckdb", description="Time-series store")
+    store: Literal["duckdb", "influxdb"] = Field("duckdb", description="Time-series store")
+    influx_url: str = Field("http://127.0.0.1:8086", description="InfluxDB 2")
+    influx_org: str | None = Field(None, description="Organisation of the buckets")
+    influx_token: SecretStr | None = Field(None, description="May read, write and make buckets")
+    influx_bucket: str = Field("tanyuan", description="Readings; derived data in NAME_derived")
     store_memory_mb: int = Field(1024, ge=128, description="DuckDB's memory limit")
     ledger: str | None = Field(None, description="SQLAlchemy URL; SQLite in the home")
     broker: str | None = Field(None, description="mqtt[s]://user@host:port the subscriber reads")
@@ -112,7 +123,8 @@ def load_settings(
     values: dict[str, object] = _from_file(place / FILE)
     origin = dict.fromkeys(values, FILE)
     for name in Settings.model_fields:
-        if name != "home" and (text := _given(env, PREFIX + name.upper())):
+        variable = OF_OTHERS.get(name, PREFIX + name.upper())
+        if name != "home" and (text := _given(env, variable)):
             values[name] = text
             origin[name] = "the environment"
     values |= {name: value for name, value in (given or {}).items() if value is not None}
@@ -121,6 +133,7 @@ def load_settings(
     except ValidationError as error:
         raise SettingsError(_sentence(error, origin)) from error
     _check_doors(settings)
+    _check_store(settings)
     return settings
 
 
@@ -170,6 +183,15 @@ def _sentence(error: ValidationError, origin: Mapping[str, str]) -> str:
         else:
             lines.append(f"{where}: {PREFIX}{name.upper()}: {fault['msg']}{found}.")
     return "\n".join(lines)
+
+
+def _check_store(settings: Settings) -> None:
+    """Refuse InfluxDB without what it takes to reach it."""
+    if settings.store == "influxdb" and not (settings.influx_org and settings.influx_token):
+        raise SettingsError(
+            "TANYUAN_STORE is influxdb, but INFLUXDB_V2_ORG or INFLUXDB_V2_TOKEN is not set. "
+            "Set both, and INFLUXDB_V2_URL unless the server is at http://127.0.0.1:8086."
+        )
 
 
 def _check_doors(settings: Settings) -> None:

@@ -110,7 +110,7 @@ class GatewayStream:
         return ((template % row).encode() for row in zip(*columns, strict=True))
 
     def _shown(self, run: Run, due: range) -> list[float]:
-        shown = run.shown(due.start, due.stop)[:: due.step].tolist()
+        shown: list[float] = run.shown(due.start, due.stop)[:: due.step].tolist()
         for instant, value in self._wrong.get(run, {}).items():
             if instant in due:
                 shown[due.index(instant)] = value

@@ -128,7 +128,8 @@ def _sun(hour: Floats, day: Floats) -> Floats:
     latitude = np.radians(LATITUDE)
     height = np.sin(latitude) * np.sin(declination)
     height = height + np.cos(latitude) * np.cos(declination) * np.cos(angle)
-    return np.maximum(height, 0.0)
+    above: Floats = np.maximum(height, 0.0)
+    return above
 
 
 def _clear(rng: Generator, days: int) -> Floats:
@@ -254,7 +255,7 @@ def load_of(
     total = np.zeros(len(around))
     for part in parts:
         numbers = {key: value for key, value in part.items() if key != "shape"}
-        name = part.get("shape")
+        name = str(part.get("shape"))
         if name not in SHAPES:
             raise UnknownShape(f"Wanted one of {', '.join(SHAPES)} as a shape, found {name!r}.")
         try:

@@ -84,7 +84,8 @@ class Run:
         counts = self.counts[low - self.first : high - self.first]
         if self.capacity is not None:
             counts = counts % self.capacity
-        return counts / 10**self.decimals
+        shown: Floats = counts / 10**self.decimals
+        return shown
 
     def serves(self, position: float) -> bool:
         """Whether the meter is read at a position in steps; the last one of the year for ever."""
@@ -114,9 +115,10 @@ class Run:
         start = end - cycle
         again, rest = divmod(position - end, cycle)
         if not self.cumulative:
-            return round(self.year[ceil(start + rest)])
+            return round(float(self.year[ceil(start + rest)]))
         passed = np.interp(start + rest, np.arange(end + 1), self.year) - self.year[start]
-        return int(self.counts[-1]) + floor(again * (self.year[end] - self.year[start]) + passed)
+        counted = again * (self.year[end] - self.year[start]) + passed
+        return int(self.counts[-1]) + floor(float(counted))
 
     def advance(self, low: int, high: int) -> int:
         """How many counts it made in the steps low ≤ k < high."""
@@ -126,7 +128,8 @@ class Run:
 
     def amount(self, counts: int | NDArray[np.int64]) -> float | Floats:
         """Counts in the canonical unit, after the multiplier."""
-        return counts * self.multiplier * self.ratio / 10**self.decimals
+        amount: float | Floats = counts * self.multiplier * self.ratio / 10**self.decimals
+        return amount
 
 
 def run_of(

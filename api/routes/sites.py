@@ -8,6 +8,8 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Response
 
 from api import live
+from api.latest import AHEAD
+from api.live_power import NOT_AHEAD
 from api.questions import BadQuestion, parse_day, parse_instant
 from api.routes.asked import Given, answer
 from metering.periods import Period, utc_text
@@ -71,7 +73,8 @@ def read_live(given: Given, site: SiteName = None, at: str | None = None) -> Res
     """What the console shows: power, energy, quotas, carbon, meters; now or at an instant."""
     model = given.catalog.site(site)
     moment = _moment(given, at, model.id)
-    return answer(live.live_document(given.figures(model.id), moment))
+    ahead = AHEAD if at is None else NOT_AHEAD
+    return answer(live.live_document(given.figures(model.id), moment, ahead=ahead))
 
 
 def _moment(given: Given, at: str | None, site: str) -> datetime:
