@@ -301,6 +301,20 @@ def test_what_is_not_believed_is_kept_with_its_flag_and_moves_no_figure(up, case
     assert [row["flags"] for row in stored if row["value"] == value] == [[flag]]
 
 
+@pytest.mark.xfail(
+    strict=True, reason="the usual spacing of a meter counts readings with a wrong clock"
+)
+@pytest.mark.parametrize("case", ["1970", "2106"])
+def test_a_wrong_clock_does_not_make_a_silent_meter_look_alive(up, case):
+    publish(up, *quarter_hours("odd"))
+    publish(up, reading("odd", *ODD[case][:2]))
+
+    # its last believed reading is of 2 March 2024, and it used to speak every quarter of an hour
+    meters = {row["meter"]: row for row in up.ask("/meters", at="2024-03-12T00:00:00Z")["meters"]}
+    assert meters["good-1"]["silent"]
+    assert meters["odd"]["silent"]
+
+
 def date_of(at):
     """The site day of a time, and the day after it."""
     return {
