@@ -1,0 +1,76 @@
+#!/bin/sh
+# Makes what the compose file needs and no repository may hold: secrets, certificates, the broker's
+# password file, the home. May be run again: what is there stays, except mosquitto.conf, which is
+# copied anew.
+#
+#   sh deploy/prepare.sh SITE [HOST]     SITE: id in site.yaml; HOST: name that gateways connect to
+#
+# Afterwards `sh deploy/gateway.sh NAME` for every gateway.
+set -eu
+umask 077
+here=$(cd "$(dirname "$0")" && pwd)
+site=${1:?usage: prepare.sh SITE [HOST]}
+host=${2:-localhost}
+into=${TANYUAN_SECRETS:-$here/secrets}
+home=${TANYUAN_HOME_DIR:-$here/home}
+broker=$into/broker
+
+case $site in
+    *[!A-Za-z0-9_.-]*) echo "Wanted a site id of letters, digits, '.', '_' and '-', found '$site'." >&2
+                       exit 1 ;;
+esac
+command -v openssl >/dev/null || { echo "Wanted openssl on the PATH, found none." >&2; exit 1; }
+
+# The folder is for its owner alone; the files in it are read by containers of several users.
+mkdir -p "$into" "$broker" "$home"
+chmod 700 "$into"
+chmod 755 "$broker"
+
+secret() {
+    [ -s "$into/$1" ] || openssl rand -hex 24 > "$into/$1"
+    chmod 444 "$into/$1"
+}
+for name in http_token collector_password postgres_password influxdb_password influxdb_token \
+            grafana_password; do
+    secret "$name"
+done
+[ -s "$into/ledger_url" ] || printf 'postgresql+psycopg://tanyuan:%s@postgres:5432/tanyuan\n' \
+    "$(cat "$into/postgres_password")" > "$into/ledger_url"
+chmod 444 "$into/ledger_url"
+
+# -- certificates: a CA of our own; put the park's own files in their place if it has a PKI --------
+if [ ! -s "$broker/server.crt" ]; then
+    openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 3650 \
+        -subj "/CN=Tanyuan broker CA" -keyout "$into/ca.key" -out "$broker/ca.crt" 2>/dev/null
+    openssl req -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -subj "/CN=$host" \
+        -keyout "$broker/server.key" -out "$into/server.csr" 2>/dev/null
+    printf 'subjectAltName=DNS:%s,DNS:mosquitto,DNS:localhost,IP:127.0.0.1\n' "$host" \
+        > "$into/names"
+    openssl x509 -req -days 825 -in "$into/server.csr" -CA "$broker/ca.crt" -CAkey "$into/ca.key" \
+        -CAcreateserial -CAserial "$into/ca.srl" -extfile "$into/names" \
+        -out "$broker/server.crt" 2>/dev/null
+    rm -f "$into/server.csr" "$into/names"
+fi
+
+# -- the broker -----------------------------------------------------------------------------------
+cp "$here/mosquitto/mosquitto.conf" "$broker/mosquitto.conf"
+[ -s "$broker/acl" ] || sed "s|tanyuan/park/|tanyuan/$site/|" "$here/mosquitto/acl" > "$broker/acl"
+[ -e "$broker/passwords" ] || : > "$broker/passwords"
+grep -q '^collector:' "$broker/passwords" || \
+    sh "$here/gateway.sh" collector "$(cat "$into/collector_password")" >/dev/null
+
+# -- who the containers run as --------------------------------------------------------------------
+if [ "$(id -u)" = 0 ]; then
+    chown 1883:1883 "$broker/server.key" "$broker/passwords" "$broker/acl"
+    chmod 600 "$broker/server.key" "$broker/passwords" "$broker/acl"
+    chown -R 10001:10001 "$home"
+    user=10001
+else
+    chmod 644 "$broker/server.key" "$broker/passwords" "$broker/acl"
+    user=$(id -u)
+fi
+chmod 644 "$broker/ca.crt" "$broker/server.crt" "$broker/mosquitto.conf"
+[ -s "$here/.env" ] || [ -n "${TANYUAN_SECRETS:-}" ] || printf 'TANYUAN_UID=%s\n' "$user" > "$here/.env"
+
+echo "ready: $into and $home"
+echo "token of the API and the page: $into/http_token"

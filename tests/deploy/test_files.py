@@ -1,0 +1,339 @@
+"""The files an operator copies: looked at by the programs that read them, where these are here."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import socket
+import ssl
+import subprocess
+from pathlib import Path
+from urllib.error import HTTPError, URLError
+from urllib.request import Request, urlopen
+
+import pytest
+import yaml
+
+from api.settings import Settings, load_settings
+from tests.acceptance.running import PROGRAM, call, make_home, up
+from tests.deploy.brokers import DEPLOY, PASSWORDS, make_certificates, program, wait_until
+
+ROOT = DEPLOY.parent
+COMPOSE = DEPLOY / "compose.yaml"
+UNITS = sorted((DEPLOY / "systemd").glob("tanyuan*"))
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory):
+    """The secrets, certificates and broker files that prepare.sh makes."""
+    folder = tmp_path_factory.mktemp("prepared")
+    program("openssl")
+    program("mosquitto_passwd")
+    done = prepare(folder)
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+def prepare(folder, *arguments):
+    return subprocess.run(
+        ["/bin/sh", str(DEPLOY / "prepare.sh"), *(arguments or ("north", "broker.example.org"))],
+        env=os.environ | places(folder),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def places(folder):
+    return {"TANYUAN_SECRETS": str(folder / "secrets"), "TANYUAN_HOME_DIR": str(folder / "home")}
+
+
+def compose_services():
+    return yaml.safe_load(COMPOSE.read_text(encoding="utf-8"))["services"]
+
+
+def test_compose_file_passes_docker_compose_config(prepared):
+    docker = program("docker")
+    if subprocess.run([docker, "compose", "version"], capture_output=True, check=False).returncode:
+        pytest.skip("docker has no compose plugin here")
+    done = subprocess.run(
+        [docker, "compose", "-f", str(COMPOSE), "--profile", "dashboards", "config"],
+        env=os.environ | places(prepared),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    services = yaml.safe_load(done.stdout)["services"]
+    assert set(services) == set(compose_services())
+    assert services["tanyuan"]["environment"]["TANYUAN_BROKER"].startswith("mqtts://")
+
+
+@pytest.mark.parametrize("name", compose_services())
+def test_container_is_pinned_and_may_do_no_more_than_it_must(name):
+    service = compose_services()[name]
+    image = re.sub(r"\$\{[A-Z_]+:-([^}]*)\}", r"\1", service["image"])
+
+    assert re.fullmatch(r"[a-z/-]+:\d+\.\d+\.?\d*[a-z0-9.-]*", image)
+    assert service["cap_drop"] == ["ALL"]
+    assert service["security_opt"] == ["no-new-privileges:true"]
+    assert "privileged" not in service
+    if name == "broker-folder":
+        assert service["network_mode"] == "none"
+        assert service["cap_add"] == ["CHOWN"]
+        return
+    assert not service["user"].startswith(("0", "root"))
+    assert service["restart"] == "unless-stopped"
+    assert "healthcheck" in service or name == "tanyuan"  # its image brings one
+    assert service.get("read_only") is True or name == "influxdb"
+
+
+def test_only_mqtt_over_tls_is_published_to_others():
+    ports = [port for service in compose_services().values() for port in service.get("ports", [])]
+
+    assert sorted(p for p in ports if not p.startswith("127.0.0.1:")) == ["8883:8883"]
+
+
+def test_no_secret_stands_in_the_compose_file():
+    document = yaml.safe_load(COMPOSE.read_text(encoding="utf-8"))
+    used = {
+        name for service in document["services"].values() for name in service.get("secrets", [])
+    }
+
+    assert used == set(document["secrets"])
+    for service in document["services"].values():
+        for name, value in service.get("environment", {}).items():
+            if re.search("PASSWORD|TOKEN|LEDGER", name):
+                assert value.startswith("/run/secrets/"), name
+
+
+def test_every_setting_in_the_compose_file_is_one(prepared):
+    given = compose_services()["tanyuan"]["environment"]
+    secrets = {
+        f"/run/secrets/{name}": about["file"].replace(
+            "${TANYUAN_SECRETS:-./secrets}", str(prepared / "secrets")
+        )
+        for name, about in yaml.safe_load(COMPOSE.read_text())["secrets"].items()
+    }
+    environ = {name: secrets.get(value, value) for name, value in given.items()}
+    known = {f"TANYUAN_{name.upper()}" for name in Settings.model_fields}
+
+    for name in environ:
+        assert name.removesuffix("_FILE") in known or name.startswith("INFLUXDB_V2_")
+    found = load_settings(prepared / "home", environ=environ)
+    assert found.http_bind == "0.0.0.0"
+    assert found.mqtt_bind == "127.0.0.1"
+    assert found.broker_ca is not None
+    assert Path(found.broker_ca).is_file()
+    assert found.ledger_url.startswith("postgresql+psycopg://tanyuan:")
+
+
+def test_prepare_makes_secrets_once_and_for_their_owner_alone(prepared):
+    secrets = prepared / "secrets"
+    before = {path: path.read_bytes() for path in secrets.rglob("*") if path.is_file()}
+
+    again = prepare(prepared)
+
+    assert again.returncode == 0, again.stderr
+    assert {path: path.read_bytes() for path in before} == before
+    assert secrets.stat().st_mode & 0o777 == 0o700
+    assert len((secrets / "http_token").read_text().strip()) == 48
+    assert "tanyuan/north/%u/readings" in (secrets / "broker" / "acl").read_text()
+    assert not any(text.strip() in again.stdout for text in map(bytes.decode, before.values()))
+
+
+def test_prepare_refuses_a_site_id_that_would_open_other_topics(tmp_path):
+    done = prepare(tmp_path, "+")
+
+    assert done.returncode == 1
+    assert "site id" in done.stderr
+    assert not (tmp_path / "secrets").exists()
+
+
+def test_certificate_names_the_host_that_gateways_connect_to(prepared):
+    shown = subprocess.run(
+        [program("openssl"), "x509", "-in", "server.crt", "-noout", "-ext", "subjectAltName"],
+        cwd=prepared / "secrets" / "broker", capture_output=True, text=True, check=True,
+    )  # fmt: skip
+
+    assert "DNS:broker.example.org" in shown.stdout
+    assert "DNS:mosquitto" in shown.stdout
+
+
+def test_gateway_gets_a_password_that_a_real_broker_takes(prepared):
+    from tests.deploy.test_mosquitto import OWN, ShippedMosquitto
+
+    made = subprocess.run(
+        ["/bin/sh", str(DEPLOY / "gateway.sh"), "gw1"],
+        env=os.environ | places(prepared), capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    folder = prepared / "running"
+    folder.mkdir()
+    broker = ShippedMosquitto(folder)
+    shutil.copy(prepared / "secrets" / "broker" / "passwords", folder / "passwords")
+    broker.start()
+    try:
+        with broker.client("gw1", made.stdout.strip()) as gateway:
+            assert not gateway.reason.is_failure
+            assert not gateway.publish(OWN, b"1").is_failure
+        with broker.client("gw1", PASSWORDS["gw1"]) as stranger:
+            assert stranger.reason.is_failure
+    finally:
+        broker.kill()
+
+
+@pytest.mark.parametrize("path", UNITS, ids=lambda path: path.name)
+def test_unit_is_one_that_systemd_takes(tmp_path, path):
+    analyze = program("systemd-analyze")
+    for unit in UNITS:
+        text = unit.read_text(encoding="utf-8").replace("/opt/tanyuan/bin/tanyuan", str(PROGRAM))
+        (tmp_path / unit.name).write_text(text)
+
+    done = subprocess.run(
+        [analyze, "verify", "--man=no", str(tmp_path / path.name)],
+        env=os.environ | {"SYSTEMD_UNIT_PATH": f"{tmp_path}:"},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+
+    assert done.returncode == 0, done.stderr
+    assert path.name not in done.stderr, done.stderr
+
+
+def test_service_is_locked_in(tmp_path):
+    analyze = program("systemd-analyze")
+    shutil.copy(DEPLOY / "systemd" / "tanyuan.service", tmp_path)
+    done = subprocess.run(
+        [analyze, "security", "--offline=true", "--no-pager",
+         str(tmp_path / "tanyuan.service")],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    level = re.search(r"Overall exposure level for tanyuan.service: ([\d.]+)", done.stdout)
+
+    if level is None:
+        pytest.skip(f"this systemd-analyze does not judge a file: {done.stderr.strip()}")
+    assert float(level[1]) < 2.5  # systemd's own scale: below 2.5 is "OK", 10 is worst
+
+
+def nginx_with(folder, changes=()):
+    """nginx with the configuration that is shipped: only places are changed."""
+    make_certificates(folder)
+    site = (DEPLOY / "nginx" / "tanyuan.conf").read_text(encoding="utf-8")
+    for old, new in (
+        ("/etc/nginx/tanyuan/fullchain.pem", str(folder / "server.crt")),
+        ("/etc/nginx/tanyuan/privkey.pem", str(folder / "server.key")),
+        *changes,
+    ):
+        assert old in site, old
+        site = site.replace(old, new)
+    (folder / "site.conf").write_text(site)
+    (folder / "nginx.conf").write_text(
+        f"pid {folder}/pid;\nerror_log stderr;\ndaemon off;\nevents {{}}\n"
+        "http {\n  access_log off;\n"
+        + "".join(
+            f"  {kind}_temp_path {folder}/{kind};\n"
+            for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+        )
+        + f"  include {folder}/site.conf;\n}}\n"
+    )
+    return [program("nginx"), "-p", str(folder), "-c", str(folder / "nginx.conf")]
+
+
+def test_proxy_configuration_is_one_that_nginx_takes(tmp_path):
+    done = subprocess.run(
+        [*nginx_with(tmp_path), "-t"], capture_output=True, text=True, check=False
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert "[warn]" not in done.stderr
+
+
+@pytest.mark.slow
+def test_page_and_api_are_reached_over_tls_through_the_proxy(tmp_path):
+    program("nginx")
+    home = make_home(tmp_path / "home", (DEPLOY / "site.yaml").read_text(encoding="utf-8"))
+    folder = tmp_path / "nginx"
+    folder.mkdir()
+    with socket.socket() as one, socket.socket() as two:
+        for probe in (one, two):
+            probe.bind(("127.0.0.1", 0))
+        plain, secure = one.getsockname()[1], two.getsockname()[1]
+    with up(home, TANYUAN_HTTP_TOKEN="a-token-of-the-tests") as running:
+        command = nginx_with(
+            folder,
+            (
+                ("listen 80;", f"listen 127.0.0.1:{plain};"),
+                ("listen 443 ssl", f"listen 127.0.0.1:{secure} ssl"),
+                ("127.0.0.1:8400", f"127.0.0.1:{running.http_port}"),
+            ),
+        )
+        with (folder / "log").open("wb") as log, subprocess.Popen(command, stderr=log) as nginx:
+            try:
+                get = Proxied(folder, secure)
+                wait_until(get.answers)
+                assert get("/healthz") == (200, b"ok\n")
+                assert get("/api/v1/status")[0] == 401
+                assert get("/api/v1/status", "a-token-of-the-tests")[0] == 200
+                assert b"tanyuan_meters" in get("/metrics", "a-token-of-the-tests")[1]
+                assert b"<html" in get("/", "a-token-of-the-tests")[1]
+            finally:
+                nginx.terminate()
+
+
+class Proxied:
+    """Asks the proxy over TLS."""
+
+    def __init__(self, folder, port):
+        self.context = ssl.create_default_context(cafile=folder / "ca.crt")
+        self.port = port
+
+    def __call__(self, path, token=None):
+        asked = Request(f"https://localhost:{self.port}{path}")
+        if token:
+            asked.add_header("authorization", f"Bearer {token}")
+        try:
+            with urlopen(asked, context=self.context, timeout=30) as answer:
+                return answer.status, answer.read()
+        except HTTPError as error:
+            with error:
+                return error.code, error.read()
+
+    def answers(self):
+        try:
+            return self("/healthz")[0] == 200
+        except URLError:
+            return False
+
+
+def test_example_of_settings_can_be_used(tmp_path):
+    shutil.copy(DEPLOY / "tanyuan.toml", tmp_path)
+    commented = (DEPLOY / "tanyuan.toml").read_text(encoding="utf-8")
+    named = re.findall(r"^(?:# )?([a-z_]+) = ", commented, re.MULTILINE)
+
+    assert load_settings(tmp_path, environ={}).min_free_mb == 1024
+    assert set(named) <= set(Settings.model_fields)
+
+
+def test_example_site_has_no_error(tmp_path):
+    home = make_home(tmp_path / "home", (DEPLOY / "site.yaml").read_text(encoding="utf-8"))
+
+    done = call(home, "check", "--json")
+
+    assert done.status == 0, done.err
+    assert done.document["sites"][0]["meters"] == 7
+    assert done.document["sites"][0]["findings"] == []
+
+
+def test_image_ends_without_tools_and_as_a_user_of_its_own():
+    text = (DEPLOY / "Dockerfile").read_text(encoding="utf-8")
+    last = text[text.rindex("\nFROM ") :]
+
+    assert "USER tanyuan" in last
+    assert "pip uninstall -y pip" in last
+    assert not re.search(r"apt-get|build-essential|gcc", text)
+    copied = re.findall(r"^COPY ([a-z]+) \1$", text, re.MULTILINE)
+    assert copied == ["ingest", "metering", "carbon", "api", "dashboards"]
+    allowed = (DEPLOY / "Dockerfile.dockerignore").read_text(encoding="utf-8")
+    assert all(f"!{name}\n" in allowed for name in copied)
