@@ -9,7 +9,8 @@ from __future__ import annotations
 import gzip
 import logging
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
+from csv import reader
 from typing import Any, Final
 
 import pyarrow as pa
@@ -19,6 +20,7 @@ from influxdb_client.domain.dialect import Dialect
 from influxdb_client.rest import ApiException
 from influxdb_client.service.write_service import WriteService
 from pyarrow import csv
+from urllib3 import HTTPResponse
 
 from metering.store.influx_errors import refused_line, told, translated
 from metering.store.influx_schema import flux_time
@@ -31,10 +33,7 @@ _GZIP_LEVEL: Final = 1
 _CONNECT_TIMEOUT_S: Final = 5.0
 _BLOCK_BYTES: Final = 4 << 20
 _TEXT: Final = pa.dictionary(pa.int32(), pa.string())
-_COLUMN_TYPES: Final[Mapping[str, pa.DataType]] = {
-    "_time": pa.timestamp("ns", tz="UTC"),
-    "_value": pa.float64(),
-}
+_READ_BYTES: Final = 65_536
 
 
 class Influx:
@@ -72,46 +71,40 @@ class Influx:
         for start in range(0, len(lines), LINES_PER_REQUEST):
             self._write(bucket, lines[start : start + LINES_PER_REQUEST])
 
-    def query(self, flux: str, columns: Sequence[str]) -> pa.Table:
-        """The answer to a Flux query that yields one table of floats; text columns are coded.
-
-        Args:
-            flux: The query.
-            columns: Which columns are wanted; those the answer lacks are null.
+    def query(self, flux: str) -> pa.Table:
+        """The answer to a Flux query whose tables all have the same columns.
 
         Raises:
             StoreUnavailable: The server did not answer, or stopped in the middle of it.
         """
-        odd: list[str] = []
-
-        def not_a_row(row: csv.InvalidRow) -> str:
-            odd.append(row.text)
-            return "skip"
-
         with self._doing("answer a query"):
             response = self._client.query_api().query_raw(flux, dialect=self._dialect)
-            response.auto_close = False
-            try:
-                table = csv.read_csv(
-                    response,
-                    read_options=csv.ReadOptions(block_size=_BLOCK_BYTES),
-                    parse_options=csv.ParseOptions(invalid_row_handler=not_a_row),
-                    convert_options=csv.ConvertOptions(
-                        column_types={c: _COLUMN_TYPES.get(c, _TEXT) for c in columns},
-                        include_columns=list(columns),
-                        include_missing_columns=True,
-                    ),
-                )
-            except pa.ArrowInvalid as error:
-                if "Empty CSV" not in str(error):
-                    raise self._broken(str(error)) from error
-                table = _nothing(columns)
-            finally:
-                response.drain_conn()
-                response.release_conn()
-        if odd:
-            raise self._broken(" ".join(odd))
-        return table.unify_dictionaries()
+            return self._parsed(response, _kind_in_flux)
+
+    def select(self, bucket: str, query: str) -> pa.Table:
+        """The answer to an InfluxQL query, a row per point: `name`, `tags`, `time`, fields.
+
+        Four times as fast as Flux where many fields of a point are wanted, on either side. The
+        server knows every bucket as a database of the same name.
+
+        Raises:
+            StoreUnavailable: The server did not answer, or stopped in the middle of it.
+        """
+        form = {"db": bucket, "q": query, "epoch": "ns", "chunked": "true", "chunk_size": "10000"}
+        with self._doing("answer a query"):
+            response = self._client.api_client.call_api(
+                "/query",
+                "POST",
+                header_params={
+                    "Accept": "application/csv",
+                    "Content-Type": "application/x-www-form-urlencoded",
+                },
+                post_params=form,
+                auth_settings=[],
+                _return_http_data_only=True,
+                _preload_content=False,
+            )
+            return self._parsed(response, _kind_in_influxql)
 
     def delete(self, bucket: str, low_ns: int, high_ns: int, predicate: str = "") -> None:
         """Delete low <= time < high; the server's own end is included, so it is one before.
@@ -170,10 +163,44 @@ class Influx:
                     f"{told(self.url, doing, error)} The line: {shown}"
                 ) from error
 
+    def _parsed(
+        self, response: HTTPResponse, kind_of: Callable[[int, str], pa.DataType]
+    ) -> pa.Table:
+        """CSV as it comes, by blocks on several threads; text columns are coded."""
+        odd: list[str] = []
+
+        def not_a_row(row: csv.InvalidRow) -> str:
+            odd.append(row.text)
+            return "skip"
+
+        try:
+            rest = _Rest(response)
+            names = rest.header()
+            if not names:
+                return pa.table({})
+            columns = [str(i) for i in range(len(names))]  # names of fields may be anything
+            kinds = [kind_of(i, name) for i, name in enumerate(names)]
+            table = csv.read_csv(
+                rest,
+                read_options=csv.ReadOptions(block_size=_BLOCK_BYTES, column_names=columns),
+                parse_options=csv.ParseOptions(invalid_row_handler=not_a_row),
+                convert_options=csv.ConvertOptions(
+                    column_types=dict(zip(columns, kinds, strict=True))
+                ),
+            )
+        except pa.ArrowInvalid as error:
+            raise self._broken(str(error)) from error
+        finally:
+            response.drain_conn()
+            response.release_conn()
+        if odd:
+            raise self._broken(" ".join(odd))
+        return table.rename_columns(names).unify_dictionaries()
+
     def _broken(self, why: str) -> StoreUnavailable:
         return StoreUnavailable(
-            f"InfluxDB at {self.url} broke off an answer: {why[:300]}. Ask again; if it stays so, "
-            f"look into its log."
+            f"InfluxDB at {self.url} broke off an answer: {' '.join(why.split())[:300]}. "
+            f"Ask again; if it stays so, look into its log."
         )
 
     def _doing(self, doing: str) -> Any:  # noqa: ANN401 - a context manager
@@ -182,6 +209,37 @@ class Influx:
         return translated(self.url, doing)
 
 
-def _nothing(columns: Sequence[str]) -> pa.Table:
-    types = [_COLUMN_TYPES.get(column, _TEXT) for column in columns]
-    return pa.table([pa.array([], kind) for kind in types], names=list(columns))
+def _kind_in_flux(place: int, name: str) -> pa.DataType:
+    kinds = {"_time": pa.timestamp("ns", tz="UTC"), "_value": pa.float64()}
+    return kinds.get(name, _TEXT)
+
+
+def _kind_in_influxql(place: int, name: str) -> pa.DataType:
+    """Its columns are the measurement, the tags, the time and then fields of any name."""
+    return (_TEXT, _TEXT, pa.int64())[place] if place < 3 else pa.float64()
+
+
+class _Rest:
+    """A response as a file for Arrow, after its first line was taken."""
+
+    closed = False
+
+    def __init__(self, response: HTTPResponse) -> None:
+        self._response = response
+        self._held = b""
+
+    def header(self) -> list[str]:
+        """The names of the columns; none if there are no rows."""
+        while b"\n" not in self._held and (more := self._response.read(_READ_BYTES)):
+            self._held += more
+        line, _, self._held = self._held.partition(b"\n")
+        return next(reader([line.decode().rstrip("\r")]), [])
+
+    def read(self, size: int = -1) -> bytes:
+        """The next bytes, at most so many."""
+        if not self._held:
+            return self._response.read(size if size > 0 else None)
+        if size < 0:
+            size = len(self._held)
+        held, self._held = self._held[:size], self._held[size:]
+        return held

@@ -20,16 +20,16 @@ from metering.periods import Period, to_us
 from metering.readings import Codes, Mask, encode
 from metering.series import Series
 from metering.store.influx_client import Influx
-from metering.store.influx_columns import Answer, ask, matching, runs_of, taken
+from metering.store.influx_columns import Points, ask, select
 from metering.store.influx_lines import SHARE_DEFAULTS, hour_lines, source_line
 from metering.store.influx_read import METERS_PER_QUERY, READ_ALL_METERS, clusters
 from metering.store.influx_schema import (
     NS_PER_US,
     SOURCE,
     Nanoseconds,
-    flux_any,
     flux_text,
     flux_time,
+    ql_any,
     span_ns,
     stored_name,
     to_times,
@@ -37,7 +37,6 @@ from metering.store.influx_schema import (
 from metering.store.port import SeriesKind, Span, StoreUnavailable
 
 _FIELDS = ("source", "value", *SHARE_DEFAULTS)
-_TAGS = ("_field", "subject", "quantity")
 _EVER = (-(2**63), 2**63)
 
 _Groups: TypeAlias = dict[tuple[Period, str | None], set[str]]
@@ -104,15 +103,10 @@ class Hours:
 
     def quantities(self, kind: SeriesKind) -> list[tuple[str, str]]:
         """Every subject and quantity that has hours, sorted."""
-        flux = (
-            f"{self._source(kind, *_EVER)}"
-            f'  |> filter(fn: (r) => r._field == "source")\n  |> first()\n'
-            f'  |> keep(columns: ["_value", "subject", "quantity"])\n'
-        )
+        only = '  |> filter(fn: (r) => r._field == "source")\n  |> first()\n'
+        flux = self._source(kind, *_EVER) + only
         found = ask(self._influx, flux, tags=("subject", "quantity"), timed=False)
-        subject, quantity = found.names["subject"], found.names["quantity"]
-        pairs = zip(found.codes["subject"].tolist(), found.codes["quantity"].tolist(), strict=True)
-        return sorted({(subject[s], quantity[q]) for s, q in pairs})
+        return sorted(set(zip(found.tags["subject"], found.tags["quantity"], strict=True)))
 
     def forget(self) -> None:
         """Delete all hours."""
@@ -141,12 +135,19 @@ class Hours:
     ) -> Iterator[_Hours]:
         if low_ns >= high_ns or (quantities is not None and not len(quantities)):
             return
-        only = "" if quantities is None else flux_any("quantity", map(stored_name, quantities))
-        columns = ", ".join(flux_text(name) for name in ("_time", "_value", *_TAGS))
-        for filters in _subject_filters(subjects):
-            flux = f"{self._source(kind, low_ns, high_ns)}{filters}{only}"
-            answer = ask(self._influx, f"{flux}  |> keep(columns: [{columns}])\n", tags=_TAGS)
-            yield _only(_gathered(answer), subjects)
+        only = [] if quantities is None else [ql_any("quantity", [*map(stored_name, quantities)])]
+        for where in _subject_conditions(subjects):
+            points = select(
+                self._influx,
+                self._bucket,
+                kind,
+                low_ns=low_ns,
+                high_ns=high_ns,
+                tags=("quantity", "subject"),
+                fields=_FIELDS,
+                where=[*where, *only],
+            )
+            yield _only(_hours_of(points), subjects)
 
     def _held(self, kind: SeriesKind, groups: _Groups) -> _Hours:
         """What the spans hold."""
@@ -205,11 +206,9 @@ class Hours:
             f"from(bucket: {flux_text(self._bucket)})\n"
             f"  |> range(start: 1970-01-01T00:00:00Z, stop: 1970-01-01T00:00:01Z)\n"
             f"  |> filter(fn: (r) => r._measurement == {flux_text(SOURCE)})\n"
-            f'  |> keep(columns: ["_value", "name"])\n'
         )
         found = ask(self._influx, flux, tags=("name",), timed=False)
-        names = [found.names["name"][i] for i in found.codes["name"].tolist()]
-        self._sources |= dict(zip(found.value.tolist(), names, strict=True))
+        self._sources |= dict(zip(found.value.tolist(), found.tags["name"], strict=True))
 
 
 def source_code(name: str) -> float:
@@ -217,35 +216,27 @@ def source_code(name: str) -> float:
     return float(int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest()) >> 12)
 
 
-def _subject_filters(subjects: Sequence[str] | None) -> Iterator[str]:
+def _subject_conditions(subjects: Sequence[str] | None) -> Iterator[list[str]]:
     if subjects is None or len(subjects) > READ_ALL_METERS:
-        yield ""
+        yield []
         return
     stored = sorted({stored_name(name) for name in subjects})
     for i in range(0, len(stored), METERS_PER_QUERY):
-        yield flux_any("subject", stored[i : i + METERS_PER_QUERY])
+        yield [ql_any("subject", stored[i : i + METERS_PER_QUERY])]
 
 
-def _gathered(answer: Answer) -> _Hours:
-    """Hours from the tables of their fields; every hour has a source."""
-    names = answer.names["_field"]
-    runs = runs_of(answer, ("subject", "quantity"))
-    of_field = {
-        name: runs.take(runs.field == (names.index(name) if name in names else -1))
-        for name in _FIELDS
-    }
-    at = of_field["source"].rows()
-    fields = {
-        name: taken(answer.value, matching(answer, of_field["source"], of_field[name]), np.nan)
-        for name in _FIELDS
-    }
-    return _Hours(
-        answer.names["subject"],
-        answer.names["quantity"],
-        answer.codes["subject"][at],
-        answer.codes["quantity"][at],
-        answer.time[at],
-        fields,
+def _hours_of(points: Points) -> _Hours:
+    """The points that are hours: each has a source."""
+    return _take(
+        _Hours(
+            points.names["subject"],
+            points.names["quantity"],
+            points.codes["subject"],
+            points.codes["quantity"],
+            points.time,
+            {name: points.field(name) for name in _FIELDS},
+        ),
+        ~np.isnan(points.field("source")),
     )
 
 

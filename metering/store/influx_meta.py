@@ -52,7 +52,6 @@ def read_marks(influx: Influx, bucket: str) -> Marks:
         f"from(bucket: {flux_text(bucket)})\n"
         f"  |> range(start: 1970-01-01T00:00:00Z, stop: 1970-01-01T00:00:01Z)\n"
         f"  |> filter(fn: (r) => r._measurement == {flux_text(META)})\n"
-        f'  |> keep(columns: ["_value", "kind", "name"])\n'
     )
     answer = ask(influx, flux, tags=("kind", "name"), timed=False)
     if len(answer) and (newest := answer.value.max()) > SCHEMA_VERSION:
@@ -60,9 +59,7 @@ def read_marks(influx: Influx, bucket: str) -> Marks:
             f"A newer Tanyuan made the bucket {bucket} at {influx.url}: schema {newest:.0f}, this "
             f"one knows {SCHEMA_VERSION}. Start the newer one, or give this one other buckets."
         )
-    kinds = [answer.names["kind"][i] for i in answer.codes["kind"].tolist()]
-    names = [answer.names["name"][i] for i in answer.codes["name"].tolist()]
-    marks = list(zip(kinds, names, strict=True))
+    marks = list(zip(answer.tags["kind"], answer.tags["name"], strict=True))
     return Marks(
         frozenset(name for kind, name in marks if kind == _STORE),
         frozenset(name for kind, name in marks if kind == _JOURNAL),

@@ -21,7 +21,6 @@ from metering.store.influx_read import Reader, Scope, clusters, counted
 from metering.store.influx_schema import (
     NS_PER_US,
     READING,
-    flux_text,
     plain_name,
     to_times,
     us_of,
@@ -148,20 +147,11 @@ def register_ends(
     low_ns, high_ns = us_of(low) * NS_PER_US, us_of(high) * NS_PER_US
     if low_ns >= high_ns:
         return
-    tags = ("_field", "meter", "journal")
-    columns = ", ".join(flux_text(name) for name in ("_time", "_value", *tags))
-    for filters in scope.filters():
-        flux = (
-            f"{reader.source(low_ns, high_ns, READING)}{filters}"
-            f"{VALUES_ONLY}  |> {choice}()\n  |> keep(columns: [{columns}])\n"
-        )
-        answer = ask(reader.influx, flux, tags=tags)
-        names = answer.names
-        yield (
-            [names["meter"][i] for i in answer.codes["meter"].tolist()],
-            [plain_name(names["_field"][i]) for i in answer.codes["_field"].tolist()],
-            to_times(answer.time),
-        )
+    for filters in scope.in_flux():
+        flux = f"{reader.source(low_ns, high_ns, READING)}{filters}{VALUES_ONLY}  |> {choice}()\n"
+        answer = ask(reader.influx, flux, tags=("_field", "meter"))
+        registers = [plain_name(name) for name in answer.tags["_field"]]
+        yield answer.tags["meter"], registers, to_times(answer.time)
 
 
 VALUES_ONLY: Final = "  |> filter(fn: (r) => r._field !~ /^~[^~]/)\n"

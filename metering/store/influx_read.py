@@ -5,23 +5,15 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from metering.periods import Times
-from metering.readings import Readings
+from metering.readings import Codes, Mask, Readings
 from metering.store.influx_client import Influx
-from metering.store.influx_columns import (
-    NOWHERE,
-    Answer,
-    Index,
-    Runs,
-    ask,
-    matching,
-    runs_of,
-    taken,
-)
+from metering.store.influx_columns import Points, select
 from metering.store.influx_schema import (
     FLAGS,
     NS_PER_US,
@@ -36,16 +28,18 @@ from metering.store.influx_schema import (
     flux_time,
     of_register,
     plain_name,
+    ql_any,
+    ql_text,
     stored_name,
     to_times,
     us_of,
 )
 from metering.store.resolve import counting_rows, resolve
-from metering.store.sorting import sort_order, sorted_readings
+from metering.store.sorting import Index, sort_order, sorted_readings
 
 log = logging.getLogger(__name__)
 
-METERS_PER_QUERY: Final = 250
+METERS_PER_QUERY: Final = 1000
 """How many meters a query names; more are asked for in several."""
 MAX_SPANS: Final = 8
 """In how many pieces of time readings that lie apart are looked for."""
@@ -66,32 +60,33 @@ class Scope:
     not_journal: str | None = None
     """All but this one's."""
 
-    def filters(self) -> Iterator[str]:
-        """Filters in Flux; each for a part of the meters, so that no query grows too long."""
-        if (self.meters is not None and not len(self.meters)) or (
-            self.registers is not None and not len(self.registers)
-        ):
-            return
-        rest = ""
-        if self.registers is not None:
-            rest += flux_any("_field", self.fields())
-        if self.journal is not None:
-            rest += flux_any("journal", [stored_name(self.journal)])
-        if self.not_journal is not None:
-            name = flux_text(stored_name(self.not_journal))
-            rest += f"  |> filter(fn: (r) => r.journal != {name})\n"
-        if self.meters is None or len(self.meters) > READ_ALL_METERS:
-            yield rest
-            return
-        meters = sorted({stored_name(meter) for meter in self.meters})
-        for i in range(0, len(meters), METERS_PER_QUERY):
-            yield flux_any("meter", meters[i : i + METERS_PER_QUERY]) + rest
+    def in_flux(self) -> Iterator[str]:
+        """Filters in Flux, for a part of the meters each."""
+        for meters in self._groups():
+            parts = [] if meters is None else [flux_any("meter", meters)]
+            if self.registers is not None:
+                parts.append(flux_any("_field", [*map(stored_name, self.registers)]))
+            if self.journal is not None:
+                parts.append(flux_any("journal", [stored_name(self.journal)]))
+            yield "".join(parts)
 
-    def fields(self) -> list[str]:
-        """The fields that say something about the registers."""
+    def in_influxql(self) -> Iterator[list[str]]:
+        """Conditions in InfluxQL, for a part of the meters each."""
+        for meters in self._groups():
+            parts = [] if meters is None else [ql_any("meter", meters)]
+            if self.journal is not None:
+                parts.append(f"journal = {ql_text(stored_name(self.journal))}")
+            if self.not_journal is not None:
+                parts.append(f"journal != {ql_text(stored_name(self.not_journal))}")
+            yield parts
+
+    def fields(self) -> list[str] | None:
+        """The fields that say something about the registers; None if all do."""
+        if self.registers is None:
+            return None
         own = [
             field
-            for name in self.registers or ()
+            for name in dict.fromkeys(self.registers)
             for field in (
                 stored_name(name),
                 *(of_register(kind, name) for kind in (FLAGS, RECEIVED, SEQUENCE)),
@@ -99,13 +94,23 @@ class Scope:
         ]
         return [*own, RECEIVED, SEQUENCE]
 
-    def only(self, rows: Readings) -> Readings:
-        """Drop the meters that were read because there were too many to name."""
-        if self.meters is None or len(self.meters) <= READ_ALL_METERS or not len(rows):
-            return rows
+    def _groups(self) -> Iterator[list[str] | None]:
+        """Stored names of meters for one query after the other; None for all meters."""
+        if self.registers is not None and not len(self.registers):
+            return
+        if self.meters is None or len(self.meters) > READ_ALL_METERS:
+            yield None
+            return
+        meters = sorted({stored_name(meter) for meter in self.meters})
+        for i in range(0, len(meters), METERS_PER_QUERY):
+            yield meters[i : i + METERS_PER_QUERY]
+
+    def meant(self, meters: Sequence[str], meter: Codes) -> Mask | None:
+        """Which rows are of a meter that was asked for; None if all are."""
+        if self.meters is None or len(self.meters) <= READ_ALL_METERS:
+            return None
         wanted = set(self.meters)
-        member = np.array([name in wanted for name in rows.meters], np.bool_)
-        return rows.take(member[rows.meter])
+        return np.array([name in wanted for name in meters], np.bool_)[meter]
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +120,10 @@ class Kept:
     rows: Readings
     slot: Nanoseconds
     """The place of a superseded row among those of its meter, journal and time; else 0."""
+
+    def take(self, which: Mask) -> Kept:
+        """Some of the rows."""
+        return Kept(self.rows.take(which), self.slot[which])
 
 
 class Reader:
@@ -135,16 +144,23 @@ class Reader:
     def kept(self, measurement: str, low_ns: int, high_ns: int, scope: Scope) -> Kept:
         """The rows of a measurement with low <= time < high, unsorted."""
         parts = [_none()]
-        tags = ("_field", *_TAGS[measurement])
-        columns = ", ".join(flux_text(name) for name in ("_time", "_value", *tags))
-        if low_ns < high_ns:
-            for filters in scope.filters():
-                flux = self.source(low_ns, high_ns, measurement) + filters
-                answer = ask(self.influx, f"{flux}  |> keep(columns: [{columns}])\n", tags=tags)
-                parts.append(_gathered(answer, _TAGS[measurement]))
+        for where in scope.in_influxql() if low_ns < high_ns else ():
+            points = select(
+                self.influx,
+                self.bucket,
+                measurement,
+                low_ns=low_ns,
+                high_ns=high_ns,
+                tags=_TAGS[measurement],
+                fields=scope.fields(),
+                where=where,
+            )
+            part = _rows_of(points)
+            meant = scope.meant(part.rows.meters, part.rows.meter)
+            parts.append(part if meant is None else part.take(meant))
         parts = [part for part in parts if len(part.rows)] or parts[:1]
         rows = Readings.concat([part.rows for part in parts])
-        return Kept(scope.only(rows), np.concatenate([part.slot for part in parts]))
+        return Kept(rows, np.concatenate([part.slot for part in parts]))
 
     def rows(self, low_ns: int, high_ns: int, scope: Scope) -> Readings:
         """All rows of a span, unsorted; some more than once.
@@ -205,78 +221,56 @@ def _none() -> Kept:
     return Kept(Readings.empty(), np.empty(0, np.int64))
 
 
-def _gathered(answer: Answer, tags: Sequence[str]) -> Kept:
-    """Rows from the tables of their values, flags and provenance."""
-    fields = answer.names["_field"]
-    registers = {name: i for i, name in enumerate(f for f in fields if not _is_ours(f) and f)}
-    runs = runs_of(answer, tags)
-    code_of_field = np.array([registers.get(name, NOWHERE) for name in fields], np.int32)
-    values = runs.take(code_of_field[runs.field] != NOWHERE) if len(answer) else runs
-    at = values.rows()
-    register = np.repeat(code_of_field[values.field], values.length) if len(at) else at
-    received = _of_each(answer, runs, values, registers, RECEIVED)
-    sequence = _of_each(answer, runs, values, registers, SEQUENCE)
-    flags = _own(answer, runs, values, registers, FLAGS, 0.0)
+def _rows_of(points: Points) -> Kept:
+    """A row for every register of every point, with its flags and provenance."""
+    registers = [name for name in points.fields if not _is_ours(name)]
+    parts: list[NDArray[np.intp]] = []
+    columns: dict[str, list[NDArray[Any]]] = {
+        name: [] for name in ("value", FLAGS, RECEIVED, SEQUENCE)
+    }
+    received, sequence = points.field(RECEIVED), points.field(SEQUENCE)
+    for name in registers:
+        value = points.fields[name]
+        at = np.flatnonzero(~np.isnan(value))
+        parts.append(at)
+        columns["value"].append(value[at])
+        columns[FLAGS].append(points.field(f"{FLAGS}:{name}", 0.0)[at])
+        for kind, of_point in ((RECEIVED, received), (SEQUENCE, sequence)):
+            own = points.field(f"{kind}:{name}")[at]
+            columns[kind].append(np.where(np.isnan(own), of_point[at], own))
+    if not parts:
+        return _none()
+    at = np.concatenate(parts)
+    register = np.repeat(np.arange(len(parts), dtype=np.int32), [len(part) for part in parts])
+    value, flags, received, sequence = (np.concatenate(column) for column in columns.values())
     ours = ~(np.isnan(received) | np.isnan(sequence))
     if not ours.all():
         log.warning("store: %d values in InfluxDB are not ours, left out", int((~ours).sum()))
-    at, received, sequence = at[ours], received[ours], sequence[ours]
+        at, register, value = at[ours], register[ours], value[ours]
+        flags, received, sequence = flags[ours], received[ours], sequence[ours]
     rows = Readings(
-        meters=answer.names["meter"],
+        meters=points.names["meter"],
         registers=tuple(plain_name(name) for name in registers),
-        journals=answer.names["journal"],
-        meter=answer.codes["meter"][at],
-        register=register[ours].astype(np.int32),
-        read_at=to_times(answer.time[at]),
-        value=answer.value[at],
-        flags=flags[ours].astype(np.int32),
+        journals=points.names["journal"],
+        meter=points.codes["meter"][at],
+        register=register,
+        read_at=to_times(points.time[at]),
+        value=value,
+        flags=flags.astype(np.int32),
         received_at=received.astype(np.int64).astype("datetime64[us]"),
-        journal=answer.codes["journal"][at],
+        journal=points.codes["journal"][at],
         sequence=sequence.astype(np.int64),
     )
-    return Kept(rows, _slots(answer, at))
+    return Kept(rows, _slots(points)[at])
 
 
-def _slots(answer: Answer, at: Index) -> Nanoseconds:
-    slot = answer.time[at] % 1000
-    if "page" in answer.names and len(at):
-        pages = np.array([int(page or 0) for page in answer.names["page"]], np.int64)
-        slot = slot + pages[answer.codes["page"][at]] * SLOTS
+def _slots(points: Points) -> Nanoseconds:
+    slot = points.time % NS_PER_US
+    if "page" in points.names:
+        pages = np.array([int(page) for page in points.names["page"]], np.int64)
+        slot = slot + pages[points.codes["page"]] * SLOTS
     return np.asarray(slot)
 
 
 def _is_ours(field: str) -> bool:
     return field.startswith("~") and not field.startswith("~~")
-
-
-def _of_each(
-    answer: Answer, runs: Runs, values: Runs, registers: dict[str, int], kind: str
-) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
-    """What each row's point says, or its register itself."""
-    base = np.full(int(values.length.sum()), np.nan)
-    if kind in answer.names["_field"]:
-        code = answer.names["_field"].index(kind)
-        base = taken(answer.value, matching(answer, values, runs.take(runs.field == code)), np.nan)
-    own = _own(answer, runs, values, registers, kind, np.nan)
-    return np.asarray(np.where(np.isnan(own), base, own))
-
-
-def _own(
-    answer: Answer, runs: Runs, values: Runs, registers: dict[str, int], kind: str, default: float
-) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
-    """What the fields of single registers say; the default where they say nothing."""
-    fields = answer.names["_field"]
-    found = np.full(int(values.length.sum()), default)
-    begins = np.cumsum(values.length) - values.length
-    for name in registers:
-        field = f"{kind}:{name}"
-        if field not in fields:
-            continue
-        mine = np.flatnonzero(values.field == fields.index(name))
-        asked = values.take(mine)
-        others = runs.take(runs.field == fields.index(field))
-        told = taken(answer.value, matching(answer, asked, others), default)
-        offset = np.cumsum(asked.length) - asked.length
-        place = np.arange(len(told)) + np.repeat(begins[mine] - offset, asked.length)
-        found[place] = told
-    return found

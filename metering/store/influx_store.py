@@ -134,7 +134,7 @@ class InfluxStore(ReadingStore):
                 mark_journal(self._influx, self._buckets.readings, journal)
                 known.journals.add(journal)
             looked_up = Adding(self._influx, self._reader, known.reach).add(batch)
-            self._look_again(known)
+            self._look_again(known, whole=False)
             others = self._rows_of_others(batch, mine, known.journals)
         if not len(looked_up) and not len(others):
             return Readings.empty()
@@ -269,15 +269,20 @@ class InfluxStore(ReadingStore):
             self._known = None
             self._hours.forget_sources()
 
-    def _look_again(self, known: _Known) -> None:
+    def _look_again(self, known: _Known, *, whole: bool = True) -> None:
         """Make sure that the buckets still are the store they were.
+
+        Args:
+            known: What is remembered of them.
+            whole: Ask both, not only the one for readings.
 
         Raises:
             StoreUnavailable: They are not. From now on this is another, empty store.
         """
         marks = read_marks(self._influx, self._buckets.readings)
-        derived = read_marks(self._influx, self._buckets.derived)
-        name = store_name(marks, derived)
+        name: str | None = known.store_id
+        if whole or marks.stores != {name}:
+            name = store_name(marks, read_marks(self._influx, self._buckets.derived))
         with self._lock:
             if name == known.store_id:
                 known.asked_at = time.monotonic()

@@ -19,7 +19,6 @@ from metering.store.influx_schema import (
     NS_PER_US,
     READING,
     RECEIVED,
-    flux_text,
     of_register,
     plain_name,
 )
@@ -129,16 +128,16 @@ def _read_through(reader: Reader, registers: list[Register]) -> Iterator[MeterSu
 def _selected(reader: Reader, only: str, choice: str) -> Iterator[tuple[_Key, int, float]]:
     """What one of InfluxDB's selectors or counts gives for every field. Times in ns."""
     timed = choice != "count"
-    columns = ", ".join(flux_text(n) for n in (*(("_time",) if timed else ()), "_value", *_TAGS))
-    flux = f"{reader.source(*_EVER, READING)}{only}  |> {choice}()\n  |> keep(columns: [{columns}])"
+    flux = f"{reader.source(*_EVER, READING)}{only}  |> {choice}()\n"
     answer = ask(reader.influx, flux, tags=_TAGS, timed=timed)
     times = answer.time.tolist() if timed else [0] * len(answer)
-    meters, journals, fields = (
-        [answer.names[tag][i] for i in answer.codes[tag].tolist()]
-        for tag in ("meter", "journal", "_field")
-    )
     for meter, journal, name, time, value in zip(
-        meters, journals, fields, times, answer.value.tolist(), strict=True
+        answer.tags["meter"],
+        answer.tags["journal"],
+        answer.tags["_field"],
+        times,
+        answer.value.tolist(),
+        strict=True,
     ):
         yield (meter, journal, plain_name(name)), time, value
 
