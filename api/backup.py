@@ -178,7 +178,7 @@ def _copy_sqlite(source: Path, target: Path) -> str | None:
 def _add_store(archive: ArchiveWriter, home: Home) -> list[str]:
     names = []
     for path in sorted(home.path.glob(home.store.name + "*")):
-        if path.is_file() and path.suffix != ".old":
+        if path.is_file() and ".old" not in path.name:
             archive.add_file(path.name, path)
             names.append(path.name)
     return names

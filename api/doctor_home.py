@@ -124,7 +124,7 @@ def check_disk(patient: Patient) -> Sequence[Check]:
 def check_left_overs(patient: Patient) -> Sequence[Check]:
     """What was put aside after damage is looked at, and not kept for ever."""
     home = patient.home
-    aside = sorted(home.path.glob(f"{home.store.name}*.old"))
+    aside = sorted(home.path.glob(f"{home.store.name}*.old*"))
     damaged = sorted(home.journal.glob("*.damaged"))
     found = []
     if aside:

@@ -14,6 +14,7 @@ import orjson
 from api.backup import ledger_file
 from api.doctor import Check, Examination, Patient
 from api.home import HomeBusy, Running
+from api.services import open_store
 from ingest.journal_folder import META_NAME, list_entries, with_following
 from ingest.journal_reader import JournalReader
 from ingest.journal_records import Parser
@@ -21,7 +22,6 @@ from ingest.sealed import content_sha256, read_footer
 from ingest.segments import JournalError, RawSegment
 from metering.ledger.port import LedgerUnavailable
 from metering.ledger.sql_ledger import open_ledger
-from metering.store.duckdb_store import open_duckdb
 from metering.store.port import ReadingStore, StoreDamaged, StoreUnavailable
 
 _ASK_S = 15.0
@@ -172,13 +172,12 @@ def check_store(patient: Patient) -> Sequence[Check]:
     if patient.running is not None:
         return []  # its process was asked
     home, settings = patient.home, patient.settings
-    if settings.store != "duckdb" or not home.store.is_file():
+    if settings.store == "duckdb" and not home.store.is_file():
         return [Check("store", "ok", "There is none in the home yet; `up` makes it.")]
+    if not home.path.is_dir():
+        return []  # said by its own check
     try:
-        with (
-            home.owned(),
-            closing(open_duckdb(home.store, memory_limit_mb=settings.store_memory_mb)) as store,
-        ):
+        with home.owned(), closing(open_store(settings, home)) as store:
             store.check()
             return _counted(patient, store)
     except HomeBusy as error:

@@ -174,6 +174,19 @@ def test_store_that_is_damaged_is_to_be_rebuilt(home):
     assert "rebuild" in said(checks(home), "store")
 
 
+def test_influxdb_that_does_not_answer_is_found(home):
+    found = checks(
+        home,
+        TANYUAN_STORE="influxdb",
+        INFLUXDB_V2_URL=f"http://127.0.0.1:{free_port()}",
+        INFLUXDB_V2_ORG="park",
+        INFLUXDB_V2_TOKEN="a-token-of-the-tests",
+    )
+
+    assert "127.0.0.1" in said(found, "store")
+    assert "a-token-of-the-tests" not in said(found, "store")
+
+
 def test_clock_that_is_behind_what_was_written_is_found(home):
     used(home)
 
