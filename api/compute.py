@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -40,6 +41,12 @@ ROWS_PER_TASK = 1_000_000
 
 LONG = timedelta(days=2)
 """Longer dirty spans are taken whole, without a look at which registers they touch."""
+
+SHORT = timedelta(days=7)
+"""Windows no longer than this are cut by a count of readings that may be some minutes old."""
+
+COUNTED_FOR_S = 600.0
+"""How long such a count is used."""
 
 _STEP = timedelta(microseconds=1)
 
@@ -89,6 +96,8 @@ class Recompute:
     finished: int = 0
     """The number of the last round that ended well."""
     _lock: threading.Lock = field(default_factory=threading.Lock)
+    _perday: Mapping[str, float] = field(default_factory=dict)
+    _counted_until: float = 0.0
 
     @property
     def busy(self) -> bool:
@@ -176,7 +185,7 @@ class Recompute:
         one after the other, in their order.
         """
         made = 0
-        tasks = _tasks(site, windows, self._density())
+        tasks = _tasks(site, windows, self._density(site, windows))
         with ThreadPoolExecutor(1, "recompute-save") as saver:
             saved: Future[None] | None = None
             for task, readings in self._read_ahead(site, tasks):
@@ -201,13 +210,22 @@ class Recompute:
             if coming is not None:
                 yield coming[0], coming[1].result()
 
-    def _density(self) -> dict[str, float]:
-        """Readings a day of every meter, for the size of tasks."""
-        perday: dict[str, float] = {}
-        for each in self.store.summaries():
-            days = (each.last_read_at - each.first_read_at) / timedelta(days=1)
-            perday[each.meter] = perday.get(each.meter, 0.0) + each.count / max(days, 1.0)
-        return perday
+    def _density(self, site: Site, windows: Sequence[Window]) -> Mapping[str, float]:
+        """Readings a day of every meter, for the size of tasks.
+
+        Counting them is a look at all that is stored, so it is done again only for windows that
+        may hold much, for meters not seen before, and now and then.
+        """
+        meters = {site.meter_key(m.serial) for w in windows for m in w.point.meters}
+        long = any(w.hours.end - w.hours.start > SHORT for w in windows)
+        now = time.monotonic()
+        if long or now > self._counted_until or not meters <= self._perday.keys():
+            perday = dict.fromkeys(meters, 0.0)
+            for each in self.store.summaries():
+                days = (each.last_read_at - each.first_read_at) / timedelta(days=1)
+                perday[each.meter] = perday.get(each.meter, 0.0) + each.count / max(days, 1.0)
+            self._perday, self._counted_until = perday, now + COUNTED_FOR_S
+        return self._perday
 
     def _read(self, site: Site, task: Task) -> Readings:
         meters = sorted({site.meter_key(m.serial) for p in task.points for m in p.meters})

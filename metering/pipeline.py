@@ -6,7 +6,7 @@ into the hours that are stored. Nothing in here reads a store: `api/compute.py` 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -226,14 +226,20 @@ def hours_of(
         window: The hours wanted of each stream; all if None.
     """
     cells = Cells.hours(period, tz=site.timezone)
+    sources = {point.id: f"{point.definition_hash()}/{code}" for point in _once(streams.points)}
     return hour_rows(
         grid_of(streams, cells),
         cells,
         subjects=[site.point_key(point) for point in streams.points],
         quantities=list(streams.registers),
-        sources=[f"{point.definition_hash()}/{code}" for point in streams.points],
+        sources=[sources[point.id] for point in streams.points],
         window=None if window is None else list(window),
     )
+
+
+def _once(points: Iterable[MeterPoint]) -> list[MeterPoint]:
+    """The different points; each register of a point is a stream of its own."""
+    return list({point.id: point for point in points}.values())
 
 
 def rows_of(site: Site, streams: Streams, period: Period, every: Every) -> list[Rows]:
