@@ -29,7 +29,8 @@ def time_texts(times: Times) -> list[str]:
     whole = np.datetime_as_string(times.astype("datetime64[s]")).tolist()
     if (times.astype("datetime64[s]") == times).all():
         return [text + "Z" for text in whole]
-    return [text.rstrip("0").rstrip(".") + "Z" for text in np.datetime_as_string(times).tolist()]
+    exact = np.datetime_as_string(times.astype("datetime64[us]")).tolist()
+    return [text.removesuffix(".000000") + "Z" for text in exact]
 
 
 def row_documents(rows: Rows) -> list[Document]:

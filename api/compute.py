@@ -378,8 +378,8 @@ def everything(store: ReadingStore, meters: Iterable[str]) -> list[tuple[str, Pe
     found: dict[str, Period] = {}
     for each in store.summaries():
         if each.meter in wanted:
-            known = found.get(each.meter, Period(each.first_read_at, each.last_read_at))
+            known = found.get(each.meter, each.believed)
             found[each.meter] = Period(
-                min(known.start, each.first_read_at), max(known.end, each.last_read_at)
+                min(known.start, each.believed.start), max(known.end, each.believed.end)
             )
     return sorted(found.items())

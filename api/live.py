@@ -171,7 +171,7 @@ def _spacing(summaries: list[MeterSummary]) -> dict[str, float]:
     spacing: dict[str, float] = {}
     for each in summaries:
         if each.count > 1:
-            mean = (each.last_read_at - each.first_read_at).total_seconds() / (each.count - 1)
+            mean = each.believed.seconds / (each.count - 1)
             spacing[each.meter] = min(spacing.get(each.meter, mean), mean)
     return spacing
 

@@ -42,11 +42,12 @@ def rebuild_home(settings: Settings) -> Document:
 
 
 def _set_aside(home: Home) -> list[Path]:
-    """Move the store's files out of the way."""
+    """Move the store's files out of the way; what was set aside before stays what it is."""
     moved = []
     for path in sorted(home.path.glob(home.store.name + "*")):
-        if path.suffix != ".old" and path.is_file():
-            target = path.with_name(path.name + ".old")
+        if path.is_file() and ".old" not in path.name:
+            number = sum(1 for _ in home.path.glob(f"{path.name}.old*"))
+            target = path.with_name(f"{path.name}.old{number or ''}")
             path.replace(target)
             moved.append(target)
     return moved

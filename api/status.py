@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
+from collections import Counter
 from collections.abc import Iterator
 
 from prometheus_client import CollectorRegistry, generate_latest
@@ -146,6 +147,14 @@ def _counts(part: str, counts: object) -> Iterator[Metric]:
     """Every number of a counter dataclass as a metric."""
     for each in dataclasses.fields(counts):  # type: ignore[arg-type]
         value = getattr(counts, each.name)
+        if isinstance(value, Counter):
+            labelled = CounterMetricFamily(
+                f"tanyuan_{part}_{each.name}", f"{part}: {each.name}, by kind.", labels=["kind"]
+            )
+            for kind, count in sorted(value.items()):
+                labelled.add_metric([kind], count)
+            yield labelled
+            continue
         if isinstance(value, bool) or not isinstance(value, int | float):
             continue
         family = CounterMetricFamily(f"tanyuan_{part}_{each.name}", f"{part}: {each.name}.")

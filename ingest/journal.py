@@ -101,7 +101,7 @@ class Journal(JournalReader):
         self._grown, self._closed_one = threading.Condition(), threading.Condition()
         self._refused, self._closing, self._last = 0, False, 0
         self._retire = False
-        self._last_error: str | None = None
+        self._last_error: JournalError | None = None
         self._seal_error: str | None = None
         folder.mkdir(parents=True, exist_ok=True)
         self._lock_handle = take_lock(folder)
@@ -164,7 +164,7 @@ class Journal(JournalReader):
                 self._roll_when_due(messages[0].received_at)
                 self._write(data)
             except JournalError as error:
-                self._refused, self._last_error = self._refused + 1, str(error)
+                self._refused, self._last_error = self._refused + 1, error
                 raise
             self._active.grown(
                 count=len(messages),
@@ -218,7 +218,7 @@ class Journal(JournalReader):
             days_left=max(0, free - self._min_free_bytes) / rate if rate else None,
             damages=self.damages,
             refused_batches=self._refused,
-            last_error=self._last_error,
+            last_error=self._present_error(),
             seal_error=self._seal_error,
         )
 
@@ -245,6 +245,16 @@ class Journal(JournalReader):
         if raw is None:
             raise JournalError(f"{self} has no active segment")
         return raw
+
+    def _present_error(self) -> str | None:
+        """What keeps messages out; a full disk no longer does once there is room again."""
+        if isinstance(self._last_error, JournalFull):
+            try:
+                self._check_room(0)
+            except JournalFull as still:
+                return str(still)
+            return None
+        return None if self._last_error is None else str(self._last_error)
 
     def _check_room(self, size: int) -> None:
         stat = os.statvfs(self.folder)

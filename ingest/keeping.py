@@ -23,7 +23,7 @@ from ingest.rejections import printable
 from metering.findings import Finding
 from metering.ledger.port import Ledger, Noted, QuarantineEntry
 from metering.periods import Period, from_us, utc_text
-from metering.readings import SET_ASIDE, Readings
+from metering.readings import SET_ASIDE, Flag, Readings
 from metering.store.port import ReadingStore
 
 log = logging.getLogger(__name__)
@@ -66,8 +66,8 @@ def keep(decoded: Decoded, store: ReadingStore, ledger: Ledger) -> int:
     conflicts = store.add(decoded.readings)
     if spans := dirty_spans(decoded.readings):
         ledger.mark_dirty(spans)
-    if len(conflicts):
-        ledger.note(_conflict_findings(conflicts))
+    if findings := [*_conflict_findings(conflicts), *_set_aside_findings(decoded.readings)]:
+        ledger.note(findings)
     return len(conflicts)
 
 
@@ -119,6 +119,38 @@ def _conflict_findings(conflicts: Readings) -> list[Noted]:
         arrived = from_us(max(conflicts.received_at[row] for row in rows))
         finding = Finding("reading.conflict", message, {"counts": values})
         noted.append(Noted(meter, at, finding, arrived))
+    return noted
+
+
+_WHY: Final = {
+    Flag.CLOCK: "a time in the future or before 2000: look at the clock of its gateway",
+    Flag.IMPLAUSIBLE: "a value that its register cannot show: look at the meter and its profile",
+}
+
+
+def _set_aside_findings(readings: Readings) -> list[Noted]:
+    """One finding for each meter, day of arrival and flag; such readings take no part in sums."""
+    rows = np.flatnonzero(readings.flags & int(SET_ASIDE))
+    first: dict[tuple[str, Flag, np.datetime64], int] = {}
+    for row in rows.tolist():
+        day = readings.received_at[row].astype("datetime64[D]").astype("datetime64[us]")
+        for flag in _WHY:
+            if readings.flags[row] & int(flag):
+                first.setdefault((readings.meters[readings.meter[row]], flag, day), row)
+    noted = []
+    for (meter, flag, day), row in first.items():
+        register = readings.registers[readings.register[row]]
+        shown = {
+            "register": register,
+            "value": float(readings.value[row]),
+            "at": utc_text(from_us(readings.read_at[row])),
+        }
+        message = (
+            f"{meter} sent {_WHY[flag]}. First that day: {register} {shown['value']} for "
+            f"{shown['at']}. It is kept and takes no part in any figure."
+        )
+        finding = Finding(f"reading.{str(flag.name).lower()}", message, shown)
+        noted.append(Noted(meter, from_us(day), finding, from_us(readings.received_at[row])))
     return noted
 
 

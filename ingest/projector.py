@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Final, Protocol
 
+import numpy as np
+
 from ingest.context import Context
 from ingest.decoding import Decoded
 from ingest.journal_records import Record
@@ -22,7 +24,7 @@ from ingest.keeping import decode_sparing, keep
 from ingest.segments import JournalDamaged
 from metering.findings import Finding
 from metering.ledger.port import Ledger, LedgerUnavailable, Noted
-from metering.readings import Readings
+from metering.readings import Flag, Readings
 from metering.store.port import ReadingStore, StoreUnavailable
 
 log = logging.getLogger(__name__)
@@ -85,6 +87,8 @@ class ProjectorCounts:
     quarantined: Counter[str] = field(default_factory=Counter)
     """By reason code."""
     conflicts: int = 0
+    set_aside: Counter[str] = field(default_factory=Counter)
+    """Readings that are not believed, by flag: `clock`, `implausible`."""
     batches: int = 0
     errors: int = 0
     """Failed attempts; nothing is lost by one."""
@@ -178,16 +182,18 @@ class Projector:
         """
         deadline, wait_s = time.monotonic() + timeout, self._settings.first_wait_s
         while True:
+            failure: Exception | None = None
             try:
                 self.step()
                 if not self.lag:
                     return True
-            except (StoreUnavailable, LedgerUnavailable):
-                if time.monotonic() + wait_s > deadline:
-                    raise
-                time.sleep(wait_s)
+            except (StoreUnavailable, LedgerUnavailable) as error:
+                failure = error
+                time.sleep(max(0.0, min(wait_s, deadline - time.monotonic())))
                 wait_s = min(2 * wait_s, self._settings.longest_wait_s)
-            if time.monotonic() > deadline:
+            if time.monotonic() >= deadline:
+                if failure is not None:
+                    raise failure
                 return False
 
     def wait_until(self, sequence: int, timeout: float) -> bool:
@@ -240,6 +246,9 @@ class Projector:
         self.counts.ignored += decoded.ignored
         self.counts.conflicts += conflicts
         self.counts.quarantined.update(entry.code for entry in decoded.rejected)
+        for flag in (Flag.CLOCK, Flag.IMPLAUSIBLE):
+            count = int(np.count_nonzero(decoded.readings.flags & int(flag)))
+            self.counts.set_aside.update({str(flag.name).lower(): count} if count else {})
 
     def _count_error(self, error: Exception) -> None:
         self.counts.errors += 1

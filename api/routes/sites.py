@@ -5,9 +5,11 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated
 
+import numpy as np
 from fastapi import APIRouter, Query, Response
 
 from api import live
+from api.answers import time_texts
 from api.latest import AHEAD
 from api.live_power import NOT_AHEAD
 from api.questions import BadQuestion, parse_day, parse_instant
@@ -105,14 +107,23 @@ def read_series(
     found = given.store.read(period, meters=[model.meter_key(meter)], registers=[register])
     if len(found) > MAX_READINGS:
         raise BadQuestion(f"{len(found)} readings; ask for at most {MAX_READINGS} at once.")
+    names = {int(bits): flag_names(int(bits)) for bits in np.unique(found.flags)}
+    columns = zip(
+        time_texts(found.read_at),
+        found.value.tolist(),
+        found.flags.tolist(),
+        found.journal.tolist(),
+        found.sequence.tolist(),
+        strict=True,
+    )
     rows = [
         {
-            "at": utc_text(reading.read_at),
-            "value": reading.value,
-            "flags": flag_names(int(reading.flags)),
-            "journal": reading.journal,
-            "sequence": reading.sequence,
+            "at": at,
+            "value": value,
+            "flags": names[bits],
+            "journal": found.journals[code],
+            "sequence": sequence,
         }
-        for reading in found.rows()
+        for at, value, bits, code, sequence in columns
     ]
     return answer(given.current({"meter": meter, "register": register, "readings": rows}, behind))

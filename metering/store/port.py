@@ -4,9 +4,10 @@ An adapter keeps, for every register and time, *all* rows that came: the one tha
 from it, the superseded ones (identical repeats and earlier, different values). What counts is a
 function of that set alone, so that neither order nor repetition of arrival matters:
 
-    sort the rows of a key by (received_at, journal, sequence); drop each row whose value equals
-    that of the row before it; the last one left counts; it carries Flag.CONFLICT if more than one
-    is left.
+    sort the rows of a key by (received_at, journal, sequence); where a row without a `SET_ASIDE`
+    flag is among them, leave out those with one: what is not believed never takes the place of
+    what is; drop each row whose value equals that of the row before it; the last one left counts;
+    it carries Flag.CONFLICT if more than one is left.
 
 With `known_by` the same function is applied to the rows received before that instant. Journals
 are ordered by name. `Flag.CONFLICT` is the store's alone: a row that comes with it loses it. Should
@@ -21,7 +22,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Literal, Protocol, TypeAlias
 
 from metering.periods import Period
@@ -30,6 +31,10 @@ from metering.series import Series
 
 SeriesKind: TypeAlias = Literal["energy", "emissions"]
 """Which derived table: hourly register increments, or hourly emissions."""
+
+
+EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
+"""A reading of an earlier time has a wrong clock."""
 
 
 class StoreUnavailable(RuntimeError):
@@ -60,6 +65,17 @@ class MeterSummary:
     first_read_at: datetime
     last_read_at: datetime
     last_received_at: datetime
+
+    @property
+    def believed(self) -> Period:
+        """From first to last reading as far as no wrong clock can have stretched it.
+
+        No meter was read before `EARLIEST`, and nothing is read after it arrived.
+        """
+        last = min(self.last_read_at, self.last_received_at)
+        first = min(max(self.first_read_at, EARLIEST), last)
+        return Period(first, last)
+
     """The newest arrival among the readings that count."""
 
 

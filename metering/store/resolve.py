@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from metering.readings import Codes, Flag, Mask, Readings
+from metering.readings import SET_ASIDE, Codes, Flag, Mask, Readings
 from metering.store.sorting import Index, name_ranks
 
 
@@ -43,18 +43,21 @@ def resolve(rows: Readings) -> Resolution:
     if not len(order):
         none = np.empty(0, np.intp)
         return Resolution(none, np.empty(0, np.bool_), none, none)
-    value = rows.value[order]
-    left = new_key.copy()
-    left[1:] |= value[1:] != value[:-1]
-
     starts = np.flatnonzero(new_key)
-    last_left = np.maximum.reduceat(np.where(left, np.arange(len(order)), 0), starts)
+    key = np.cumsum(new_key) - 1
+    believed = (rows.flags[order] & int(SET_ASIDE)) == 0
+    eligible = np.flatnonzero(believed | ~np.logical_or.reduceat(believed, starts)[key])
+    value, of_key = rows.value[order[eligible]], key[eligible]
+    left = np.ones(len(eligible), np.bool_)
+    left[1:] = (value[1:] != value[:-1]) | (of_key[1:] != of_key[:-1])
+
+    firsts = np.flatnonzero(np.diff(of_key, prepend=-1))
+    last_left = np.maximum.reduceat(np.where(left, eligible, 0), firsts)
     counts = np.zeros(len(order), np.bool_)
     counts[last_left] = True
-    key = np.cumsum(new_key) - 1
     return Resolution(
         counting=order[last_left],
-        conflict=np.add.reduceat(left.astype(np.intp), starts) > 1,
+        conflict=np.add.reduceat(left.astype(np.intp), firsts) > 1,
         superseded=order[~counts],
         superseded_by=key[~counts],
     )

@@ -301,9 +301,6 @@ def test_what_is_not_believed_is_kept_with_its_flag_and_moves_no_figure(up, case
     assert [row["flags"] for row in stored if row["value"] == value] == [[flag]]
 
 
-@pytest.mark.xfail(
-    strict=True, reason="the usual spacing of a meter counts readings with a wrong clock"
-)
 @pytest.mark.parametrize("case", ["1970", "2106"])
 def test_a_wrong_clock_does_not_make_a_silent_meter_look_alive(up, case):
     publish(up, *quarter_hours("odd"))

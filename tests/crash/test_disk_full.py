@@ -130,9 +130,6 @@ def check_it_says_why(up):
     assert "messages are refused" in up.log
 
 
-@pytest.mark.xfail(
-    strict=True, reason="the journal forgets a refusal only with the next message it takes"
-)
 def test_it_is_ready_as_soon_as_there_is_room_whether_anyone_publishes_or_not(up, small, fleet):
     rng = random.Random(SEED)
     messages = messages_of(fleet, per_message=4)[:200]

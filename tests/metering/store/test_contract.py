@@ -396,7 +396,8 @@ def _oracle(all_rows, known_by=None):
             keys.setdefault((r.meter, r.register, r.read_at), []).append(r)
     found = {}
     for key, came in sorted(keys.items()):
-        left = [r for i, r in enumerate(came) if i == 0 or r.value != came[i - 1].value]
+        fit = [r for r in came if not r.flags & SET_ASIDE] or came
+        left = [r for i, r in enumerate(fit) if i == 0 or r.value != fit[i - 1].value]
         found[key] = (left[-1], len(left) > 1, [r for r in came if r is not left[-1]])
     return found
 

@@ -73,6 +73,28 @@ def test_journals_of_one_instant_are_ordered_by_name_not_by_code():
     assert apart(b, a)[0] == apart(a, b)[0] == [(1.0, 1, Flag.CONFLICT)]
 
 
+def test_what_is_not_believed_never_takes_the_place_of_what_is():
+    # -5 came later and is implausible; 3 stands, without a conflict
+    assert apart(came(3.0, 1), came(-5.0, 2, flags=Flag.IMPLAUSIBLE)) == (
+        [(3.0, 1, Flag.NONE)],
+        [(-5.0, 2)],
+    )
+
+
+def test_a_value_sent_again_when_its_time_has_come_is_believed():
+    # first it lay in the future, then the gateway sent the same again
+    assert apart(came(3.0, 1, flags=Flag.CLOCK), came(3.0, 2)) == (
+        [(3.0, 2, Flag.NONE)],
+        [(3.0, 1)],
+    )
+
+
+def test_of_rows_that_are_all_not_believed_the_last_counts():
+    given = came(-1.0, 1, flags=Flag.IMPLAUSIBLE), came(-2.0, 2, flags=Flag.IMPLAUSIBLE)
+
+    assert apart(*given)[0] == [(-2.0, 2, Flag.IMPLAUSIBLE | Flag.CONFLICT)]
+
+
 def test_zero_and_minus_zero_are_the_same_value():
     assert apart(came(0.0, 1), came(-0.0, 2))[0] == [(0.0, 1, Flag.NONE)]
 
