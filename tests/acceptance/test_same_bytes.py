@@ -233,15 +233,23 @@ def late_and_odd(folder, odd):
     return home
 
 
-ODD = {
-    "a negative value between readings": ("H1", "heat", "2023-03-01T04:30:00Z", -5),
-    "a negative value in place of a reading": ("H1", "heat", "2023-03-01T04:00:00Z", -5),
-    "a clock in 2106": ("H1", "heat", "2106-02-07T06:28:15Z", 130),
-}
+UNMARKED = pytest.mark.xfail(
+    strict=True, reason="hours learn of a reading that is set aside only when they are made again"
+)
+ODD = [
+    pytest.param(
+        ("H1", "heat", "2023-03-01T04:30:00Z", -5),
+        id="a negative value between readings",
+        marks=UNMARKED,
+    ),
+    pytest.param(
+        ("H1", "heat", "2023-03-01T04:00:00Z", -5), id="a negative value in place of a reading"
+    ),
+    pytest.param(("H1", "heat", "2106-02-07T06:28:15Z", 130), id="a clock in 2106", marks=UNMARKED),
+]
 
 
-@pytest.mark.xfail(strict=True, reason="a reading that is set aside marks no span dirty")
-@pytest.mark.parametrize("odd", ODD.values(), ids=ODD)
+@pytest.mark.parametrize("odd", ODD)
 def test_what_is_set_aside_shows_the_same_before_and_after_a_rebuild(tmp_path, odd):
     home = late_and_odd(tmp_path / "home", [odd])
     questions = [
