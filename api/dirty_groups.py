@@ -36,11 +36,12 @@ def together(
     own_days = 0
     for item in sorted(items, key=lambda each: (*days(each), owner(each))):
         first, last = days(item)
-        wanted, until = owners | {owner(item)}, max(end, last)
-        needed = own_days + _days(first, last)
-        if groups and _days(begin, until) * len(wanted) <= WASTE * needed:
+        until, needed = max(end, last), own_days + _days(first, last)
+        wanted = len(owners) + (owner(item) not in owners)
+        if groups and _days(begin, until) * wanted <= WASTE * needed:
             groups[-1].append(item)
-            owners, end, own_days = wanted, until, needed
+            owners.add(owner(item))
+            end, own_days = until, needed
         else:
             groups.append([item])
             owners, begin, end, own_days = {owner(item)}, first, last, _days(first, last)

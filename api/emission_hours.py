@@ -192,4 +192,5 @@ def quantity_name(source: EmissionSource) -> str:
 def inside(series: Series, period: Period) -> Series:
     """The hours of a series that begin in a period."""
     low, high = to_us(period.start), to_us(period.end)
-    return series.take((series.start >= low) & (series.start < high))
+    within = (series.start >= low) & (series.start < high)
+    return series if within.all() else series.take(within)

@@ -103,6 +103,7 @@ class MeterPoint:
     reference: str | None = None
     """The condition a gas meter states its m³ at."""
     name: str | None = None
+    _hash: str = field(default="", init=False, repr=False, compare=False)
 
     def meter_at(self, instant: datetime) -> Meter | None:
         """The meter that served the point then; None between two meters."""
@@ -113,6 +114,11 @@ class MeterPoint:
 
         The site's time zone, which decides where its hours begin, is not in it.
         """
+        if not self._hash:
+            object.__setattr__(self, "_hash", self._hashed())
+        return self._hash
+
+    def _hashed(self) -> str:
         content = _without_none(
             {
                 "carrier": self.carrier,

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
+from functools import lru_cache
 from typing import Literal, TypeAlias
 from zoneinfo import ZoneInfo
 
@@ -151,10 +152,19 @@ def edges(period: Period, every: Every, *, tz: ZoneInfo) -> Times:
 
 def whole_hours(start: np.datetime64, end: np.datetime64, *, tz: ZoneInfo) -> Period:
     """The smallest period of whole site hours that encloses [start, end]."""
-    first, last = from_us(start), from_us(end)
-    begin = midnight(local_day(first, tz=tz), tz=tz)
-    stop = midnight(local_day(last, tz=tz) + timedelta(days=1), tz=tz)
-    marks = edges(Period(begin, stop), "hour", tz=tz)
-    low = int(np.searchsorted(marks, to_us(first), side="right")) - 1
-    high = int(np.searchsorted(marks, to_us(last), side="left"))
-    return Period(from_us(marks[low]), from_us(marks[max(high, low + 1)]))
+    begin, stop = _hour_around(start, tz)
+    if end > to_us(stop):
+        low, high = _hour_around(end, tz)
+        stop = low if to_us(low) == end else high
+    return Period(begin, stop)
+
+
+@lru_cache(maxsize=4096)
+def _hour_around(instant: np.datetime64, tz: ZoneInfo) -> tuple[datetime, datetime]:
+    """The site hour that holds an instant; meters are often read at the same ones."""
+    moment = from_us(instant)
+    day = local_day(moment, tz=tz)
+    whole = Period(midnight(day, tz=tz), midnight(day + timedelta(days=1), tz=tz))
+    marks = edges(whole, "hour", tz=tz)
+    low = int(np.searchsorted(marks, to_us(moment), side="right")) - 1
+    return from_us(marks[low]), from_us(marks[low + 1])

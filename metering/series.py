@@ -94,10 +94,13 @@ class Series:
             ("quantities", "quantity"),
             ("sources", "source"),
         ):
-            columns[names], lookup = encode([n for part in parts for n in getattr(part, names)])
-            offset = np.cumsum([0, *(len(getattr(part, names)) for part in parts)])
+            # Parts of one series share their tables: each is looked at once.
+            tables = {id(table): table for table in (getattr(part, names) for part in parts)}
+            columns[names], lookup = encode([n for table in tables.values() for n in table])
+            starts = np.cumsum([0, *map(len, tables.values())]).tolist()
+            offset = dict(zip(tables, starts, strict=False))
             columns[codes] = np.concatenate(
-                [lookup[getattr(p, codes) + offset[i]] for i, p in enumerate(parts) if len(p)]
+                [lookup[getattr(p, codes) + offset[id(getattr(p, names))]] for p in parts if len(p)]
                 or [np.empty(0, np.int32)]
             )
         for column in ("start", "duration_s", "value", *SHARES, "flags"):
