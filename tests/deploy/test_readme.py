@@ -1,0 +1,106 @@
+"""What deploy/README.md names is there: commands, files, settings, metrics; a recipe is run."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from types import SimpleNamespace
+
+import click
+
+from api.cli import cli
+from api.services import open_services
+from api.settings import Settings, load_settings
+from api.status import metrics_text
+from ingest.journal import Journal
+from ingest.listener import ListenerCounts
+from ingest.subscriber import SubscriberCounts
+from tests.acceptance.running import call, make_home
+from tests.api.test_backup import FACTORS, SITE, answers, fill, message, saved, verified
+from tests.deploy.brokers import DEPLOY
+
+README = (DEPLOY / "README.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"```sh\n(.*?)```", README, re.DOTALL)
+LINES = [line.split("#")[0].strip() for block in BLOCKS for line in block.splitlines()]
+
+
+def test_every_command_and_option_is_one():
+    asked = [
+        re.sub(r"--home \S+ ", "", line[found.end() :]).split()
+        for line in LINES
+        if (
+            found := re.search(
+                r"(?:^|bin/|run --rm --no-deps tanyuan |exec tanyuan )tanyuan ", line
+            )
+        )
+    ]
+
+    assert {words[0] for words in asked} >= {"init", "check", "doctor", "backup", "restore"}
+    for words in asked:
+        command = cli.commands[words[0]]
+        assert isinstance(command, click.Command)
+        known = {text for option in command.params for text in option.opts}
+        assert {word for word in words[1:] if word.startswith("--")} <= known
+
+
+def test_every_file_it_names_is_there():
+    named = re.findall(r"deploy/([a-z*./-]+\.(?:sh|yaml|toml|service|timer))", README)
+    named += re.findall(r"`((?:mosquitto|nginx|systemd)/[a-z./]*)`", README)
+    made = {"home/site.yaml"}
+
+    assert len(named) > 10
+    for name in set(named) - made:
+        assert list(DEPLOY.glob(name.rstrip("/"))), name
+
+
+def test_every_setting_it_names_is_one():
+    known = {f"TANYUAN_{name.upper()}" for name in Settings.model_fields}
+
+    assert set(re.findall(r"TANYUAN_[A-Z_]+[A-Z]", README)) <= known
+
+
+def test_every_metric_it_names_is_given(tmp_path):
+    home = make_home(tmp_path / "home", SITE)
+    with open_services(load_settings(home, environ={})) as given:
+        given.listener = SimpleNamespace(counts=ListenerCounts())
+        given.subscriber = SimpleNamespace(counts=SubscriberCounts(), connected=True)
+        text = metrics_text(given).decode()
+    only_later = {"tanyuan_journal_days_left"}  # once there is an hour of messages
+
+    named = set(re.findall(r"tanyuan_[a-z_]+[a-z]", README))
+    assert len(named) > 12
+    assert {n for n in named - only_later if f"# TYPE {n} " not in text} == set()
+
+
+def test_pace_of_the_journal_is_a_metric_too(tmp_path):
+    home = make_home(tmp_path / "home", SITE)
+    fill(home, 300)
+    with open_services(load_settings(home, environ={})) as given:
+        assert "\ntanyuan_journal_days_left " in metrics_text(given).decode()
+
+
+def test_sealed_segments_copied_after_the_backup_extend_what_was_restored(tmp_path):
+    home = make_home(tmp_path / "home", SITE, factors={"own.yaml": FACTORS})
+    fill(home, 300)
+    saved(home, tmp_path / "b.tar.zst")
+    with Journal(home / "journal", min_free_bytes=0) as journal:
+        for start in range(300, 600, 150):
+            journal.append([message(n) for n in range(start, start + 150)])
+            journal.roll()
+        journal.seal_pending()
+    before, whole = answers(home), verified(home)
+    copies = tmp_path / "elsewhere"
+    copies.mkdir()
+    for path in (home / "journal").glob("*.sealed"):
+        shutil.copy(path, copies)
+    shutil.rmtree(home)
+
+    assert call(home, "restore", str(tmp_path / "b.tar.zst")).status == 0
+    for path in copies.iterdir():
+        if not (home / "journal" / path.name).exists():
+            shutil.copy(path, home / "journal")
+    assert call(home, "rebuild").status == 0
+
+    assert verified(home).head == whole.head
+    assert (verified(home).messages, verified(home).problems) == (600, ())
+    assert answers(home) == before
