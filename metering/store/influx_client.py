@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gzip
 import logging
+import re
 import threading
 from collections.abc import Callable, Sequence
 from csv import reader
@@ -23,7 +24,7 @@ from pyarrow import csv
 from urllib3 import HTTPResponse
 
 from metering.store.influx_errors import refused_line, told, translated
-from metering.store.influx_schema import flux_time
+from metering.store.influx_schema import META, flux_time
 from metering.store.port import StoreUnavailable
 
 log = logging.getLogger(__name__)
@@ -33,7 +34,13 @@ _GZIP_LEVEL: Final = 1
 _CONNECT_TIMEOUT_S: Final = 5.0
 _BLOCK_BYTES: Final = 4 << 20
 _TEXT: Final = pa.dictionary(pa.int32(), pa.string())
-_READ_BYTES: Final = 65_536
+_READ_BYTES: Final = 1 << 20
+_END_BYTES: Final = 128
+_END_QUERY: Final = f'; SELECT last("version") FROM {META}'
+"""Asked after every InfluxQL query. Its CSV answers keep silent about errors: a bucket that is gone
+or a shard that cannot be read looks like fewer rows, with status 200. But the server executes
+nothing more after a query that failed."""
+_END: Final = re.compile(rb"\n?name,tags,time,last\nmeta,,\d+,\d+\n\Z")
 
 
 class Influx:
@@ -79,7 +86,7 @@ class Influx:
         """
         with self._doing("answer a query"):
             response = self._client.query_api().query_raw(flux, dialect=self._dialect)
-            return self._parsed(response, _kind_in_flux)
+            return self._parsed(_Rest(response), _kind_in_flux, response)
 
     def select(self, bucket: str, query: str) -> pa.Table:
         """The answer to an InfluxQL query, a row per point: `name`, `tags`, `time`, fields.
@@ -90,7 +97,13 @@ class Influx:
         Raises:
             StoreUnavailable: The server did not answer, or stopped in the middle of it.
         """
-        form = {"db": bucket, "q": query, "epoch": "ns", "chunked": "true", "chunk_size": "10000"}
+        form = {
+            "db": bucket,
+            "q": query + _END_QUERY,
+            "epoch": "ns",
+            "chunked": "true",
+            "chunk_size": "10000",
+        }
         with self._doing("answer a query"):
             response = self._client.api_client.call_api(
                 "/query",
@@ -104,7 +117,11 @@ class Influx:
                 _return_http_data_only=True,
                 _preload_content=False,
             )
-            return self._parsed(response, _kind_in_influxql)
+            rest = _Rest(response, end=_END)
+            table = self._parsed(rest, _kind_in_influxql, response)
+        if not rest.is_whole:
+            raise self._broken(f"the bucket {bucket} is missing, was made anew or cannot be read")
+        return table
 
     def delete(self, bucket: str, low_ns: int, high_ns: int, predicate: str = "") -> None:
         """Delete low <= time < high; the server's own end is included, so it is one before.
@@ -129,7 +146,12 @@ class Influx:
             forever = BucketRetentionRules(
                 every_seconds=0, shard_group_duration_seconds=shard_days * 86_400
             )
-            buckets.create_bucket(bucket_name=bucket, retention_rules=forever, org=self._org)
+            try:
+                buckets.create_bucket(bucket_name=bucket, retention_rules=forever, org=self._org)
+            except ApiException as error:
+                if error.status == 422 and buckets.find_bucket_by_name(bucket) is not None:
+                    return  # another process was faster
+                raise
             log.info("store: made the bucket %s in InfluxDB", bucket)
 
     def close(self) -> None:
@@ -164,7 +186,7 @@ class Influx:
                 ) from error
 
     def _parsed(
-        self, response: HTTPResponse, kind_of: Callable[[int, str], pa.DataType]
+        self, rest: _Rest, kind_of: Callable[[int, str], pa.DataType], response: HTTPResponse
     ) -> pa.Table:
         """CSV as it comes, by blocks on several threads; text columns are coded."""
         odd: list[str] = []
@@ -174,7 +196,6 @@ class Influx:
             return "skip"
 
         try:
-            rest = _Rest(response)
             names = rest.header()
             if not names:
                 return pa.table({})
@@ -220,26 +241,43 @@ def _kind_in_influxql(place: int, name: str) -> pa.DataType:
 
 
 class _Rest:
-    """A response as a file for Arrow, after its first line was taken."""
+    """A response as a file for Arrow, without its first line and what must stand at its end."""
 
     closed = False
 
-    def __init__(self, response: HTTPResponse) -> None:
-        self._response = response
+    def __init__(self, response: HTTPResponse, *, end: re.Pattern[bytes] | None = None) -> None:
+        self._response, self._end = response, end
+        self._front = b""
         self._held = b""
+        self._ended = False
+        self.is_whole = end is None
+        """Whether the end that was expected has come."""
 
     def header(self) -> list[str]:
         """The names of the columns; none if there are no rows."""
-        while b"\n" not in self._held and (more := self._response.read(_READ_BYTES)):
-            self._held += more
-        line, _, self._held = self._held.partition(b"\n")
+        first = b""
+        while b"\n" not in first and (more := self.read(_READ_BYTES)):
+            first += more
+        line, _, self._front = first.partition(b"\n")
         return next(reader([line.decode().rstrip("\r")]), [])
 
     def read(self, size: int = -1) -> bytes:
-        """The next bytes, at most so many."""
-        if not self._held:
-            return self._response.read(size if size > 0 else None)
-        if size < 0:
-            size = len(self._held)
-        held, self._held = self._held[:size], self._held[size:]
-        return held
+        """The next bytes, at most so many; all that are left if negative."""
+        if self._front:
+            front, self._front = self._front, b""
+            if 0 <= size < len(front):
+                front, self._front = front[:size], front[size:]
+            return front + (self.read() if size < 0 else b"")
+        while not self._ended and (size < 0 or len(self._held) <= _END_BYTES):
+            if more := self._response.read(_READ_BYTES):
+                self._held += more
+                continue
+            self._ended = True
+            if self._end is not None and (found := self._end.search(self._held[-_END_BYTES:])):
+                self._held = self._held[: len(self._held) - len(found[0])]
+                self.is_whole = True
+        ready = len(self._held) if self._ended else max(len(self._held) - _END_BYTES, 0)
+        if size >= 0:
+            ready = min(ready, size)
+        taken, self._held = self._held[:ready], self._held[ready:]
+        return taken

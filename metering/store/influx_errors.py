@@ -85,13 +85,13 @@ def refused_line(error: ApiException, lines: Sequence[bytes]) -> bytes | None:
     The server quotes the line, or names the number of the first bad one.
     """
     text = message_of(error)
+    if found := re.search(r"unable to parse '(.+?)':", text):
+        start = found[1].encode()
+        return next((line for line in lines if line.startswith(start)), None)
     if found := re.search(r"line (\d+)", text):
         number = int(found[1]) - 1
         if 0 <= number < len(lines):
             return lines[number]
-    if found := re.search(r"unable to parse '(.+?)':", text):
-        start = found[1].encode()[:_SHOWN]
-        return next((line for line in lines if line.startswith(start)), None)
     return None
 
 
