@@ -1,0 +1,104 @@
+"""The production shape with the shipped files: broker over TLS, InfluxDB, PostgreSQL; a loss."""
+
+from __future__ import annotations
+
+import os
+import shutil
+
+import pytest
+from sqlalchemy import text
+
+from ingest.journal import Journal
+from metering.ledger.database import Database
+from metering.ledger.tables import metadata
+from tests.acceptance.running import make_home, run, up
+from tests.api.test_backup import FACTORS, SITE, message, saved
+from tests.deploy.brokers import PASSWORDS, ShippedMosquitto, wait_until
+from tests.influx_server import own_server
+
+QUESTION = ("energy", "--from", "2024-01-01", "--to", "2024-02-01", "--every", "hour", "--json")
+
+
+@pytest.fixture
+def influx():
+    server = own_server()
+    yield server
+    server.end()
+
+
+@pytest.fixture
+def broker(tmp_path):
+    folder = tmp_path / "broker"
+    folder.mkdir()
+    it = ShippedMosquitto(folder)
+    it.start()
+    yield it
+    it.kill()
+
+
+@pytest.mark.slow
+def test_meters_to_figures_through_the_shipped_broker_and_back_from_a_backup(
+    tmp_path, influx, broker, monkeypatch
+):
+    home = make_home(tmp_path / "home", SITE, factors={"own.yaml": FACTORS})
+    secret = tmp_path / "collector_password"
+    secret.write_text(PASSWORDS["collector"] + "\n")
+    settings = {
+        "TANYUAN_BROKER": f"mqtts://collector@localhost:{broker.port}",
+        "TANYUAN_BROKER_PASSWORD_FILE": str(secret),
+        "TANYUAN_BROKER_CA": str(broker.folder / "ca.crt"),
+        "TANYUAN_STORE": "influxdb",
+        "TANYUAN_LOG_FORMAT": "json",
+        "INFLUXDB_V2_URL": influx.url,
+        "INFLUXDB_V2_ORG": influx.org,
+        "INFLUXDB_V2_TOKEN": influx.token,
+    }
+    if ledger := os.environ.get("TANYUAN_TEST_POSTGRES_URL"):
+        empty(ledger)
+        settings["TANYUAN_LEDGER"] = ledger
+
+    with up(home, **settings) as running:
+        wait_until(lambda: running.ask("/status")["broker"]["connected"])
+        with broker.client("gw1") as gateway:
+            sent = gateway.flood(
+                "tanyuan/park/gw1/readings", [message(n).payload for n in range(300)]
+            )
+        assert len(sent) == 300
+        wait_until(lambda: running.ask("/status")["journal"]["last_sequence"] == 300)
+        before = running.get("/api/v1/energy", first="2024-01-01", to="2024-02-01", every="hour")
+        told = running.ask("/status")
+    assert told["ready"] is True
+    assert sum(told["quarantine"].values()) == 6  # every fiftieth of 300 is garbage
+    for name, value in settings.items():
+        monkeypatch.setenv(name, value)
+    made = saved(home, tmp_path / "b.tar.zst")
+    assert made["store"] == {"kind": "influxdb", "included": False}
+    assert made["ledger"]["included"] is (ledger is None)  # PostgreSQL stays where it is
+    chain = Journal.open_read_only(home / "journal").verify()
+    shutil.rmtree(home)
+    for bucket in ("tanyuan", "tanyuan_derived"):
+        influx.drop(bucket)
+
+    restored = environment_run(home, settings, "restore", str(tmp_path / "b.tar.zst"), "--json")
+
+    assert restored.status == 0, restored.err
+    assert restored.document["store"]["messages"] == 300
+    assert Journal.open_read_only(home / "journal").verify() == chain
+    assert environment_run(home, settings, *QUESTION).out == before
+    assert environment_run(home, settings, "doctor", "--json").status == 0
+
+
+def empty(url):
+    """Empty the PostgreSQL that the contract tests of the ledger use too."""
+    database = Database(url)
+    with database.writing() as connection:
+        metadata.drop_all(connection)
+        connection.execute(text("DROP TABLE IF EXISTS alembic_version"))
+    database.close()
+
+
+def environment_run(home, settings, *arguments):
+    """Run the program with these settings in a process of its own."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tests.acceptance.running.environment", lambda: os.environ | settings)
+        return run(home, *arguments)
