@@ -159,6 +159,9 @@ class Recompute:
             times = readings.read_at[rows][believed[rows] | inside[rows]]
             if not len(times):
                 continue
+            if not long and not (believed[rows] & inside[rows]).any():
+                # Nothing believed came: only the hours that hold what came can say so.
+                times = readings.read_at[rows][inside[rows]]
             few = (times < low).sum() < CONTEXT, (times > high).sum() < CONTEXT
             for placement in site.placements_of(meter.partition("/")[2]):
                 hours = _with_fixtures(placement.meter, times[0], times[-1], few, site)

@@ -23,7 +23,7 @@ from api.figures import Figures, Scope
 from api.home import Home, Running
 from api.output import text_of
 from api.quota_answers import quota_document
-from api.running import doors, stop_signals
+from api.running import doors, stop_signals, wait_for
 from api.services import Services, open_services
 from api.settings import Settings, load_settings
 from api.tracing import trace
@@ -314,4 +314,4 @@ def _say_where(settings: Settings, running: Running, console: Console) -> None:
 def _stay(services: Services) -> None:
     stop = Event()
     with stop_signals(services, stop):
-        stop.wait()
+        wait_for(stop)

@@ -12,7 +12,7 @@ from carbon.emissions import EmissionSource, Method, hourly_emissions, source_fo
 from carbon.factor_columns import ResolvedFactors, resolve
 from carbon.registry import Registry
 from metering.energy import Term, point_recipe
-from metering.intervals import MEASURED_FOR, Rows, combine, roll_up
+from metering.intervals import MEASURED_FOR, Rows, combine, prefer, roll_up
 from metering.periods import Every, Period, Times, edges, to_us
 from metering.readings import runs
 from metering.series import Series
@@ -42,15 +42,6 @@ def split(series: Series) -> dict[str, Hours]:
         quantity = series.quantities[series.quantity[rows.start]]
         found.setdefault(subject, {})[quantity] = series.take(rows)
     return {subject: Hours(registers) for subject, registers in found.items()}
-
-
-def term_rows(term: Term, hours: Hours | None, marks: Times, every: Every) -> Rows | None:
-    """The intervals of one term of a recipe; None if nothing of it is there."""
-    found = [] if hours is None else [hours.by_register.get(name) for name in term.registers]
-    parts = [roll_up(series, marks, every) for series in found if series is not None]
-    if not parts:
-        return None
-    return scaled(combine([(part, 1.0) for part in parts]), term.ratio)
 
 
 def scaled(rows: Rows, ratio: float) -> Rows:
@@ -132,16 +123,13 @@ def _activity(subject: str, term: Term, found: Hours, span: Period, site: Site) 
         for name in term.registers
         if name in found.by_register
     ]
-    if not parts:
-        return None
-    if len(parts) == 1:
+    if len(parts) == 1 and term.otherwise is None:
         return replace(parts[0], value=parts[0].value * term.ratio)
     marks = edges(span, "hour", tz=site.timezone)
-    rolled = {
-        every: combine([(roll_up(part, marks, every), 1.0) for part in parts])
-        for every in MEASURED_FOR
-    }
+    rolled = {every: _rolled(term, found, marks, every) for every in MEASURED_FOR}
     rows = rolled["hour"]
+    if rows is None:
+        return None
     keep = np.flatnonzero((rows.coverage > 0) | (rows.flags != 0))
     none = np.zeros(len(keep), np.int32)
     return Series(
@@ -152,12 +140,23 @@ def _activity(subject: str, term: Term, found: Hours, span: Period, site: Site) 
         quantity=none,
         start=marks[:-1][keep],
         duration_s=(np.diff(marks).astype(np.int64) / 1e6)[keep],
-        value=rows.value[keep] * term.ratio,
+        value=rows.value[keep],
         coverage=rows.coverage[keep],
-        **{f"measured_{every}": rolled[every].measured[keep] for every in MEASURED_FOR},
+        **{f"measured_{e}": r.measured[keep] for e, r in rolled.items() if r is not None},
         flags=rows.flags[keep],
         source=none,
     )
+
+
+def _rolled(term: Term, found: Hours, marks: Times, every: Every) -> Rows | None:
+    """The hours of a term, with what counts as measured for a kind of interval."""
+    parts = [found.by_register[name] for name in term.registers if name in found.by_register]
+    other = _rolled(term.otherwise, found, marks, every) if term.otherwise else None
+    if not parts:
+        return other
+    together = combine([(roll_up(part, marks, every), 1.0) for part in parts])
+    rows = scaled(together, term.ratio)
+    return rows if other is None else prefer(rows, other)
 
 
 def _emissions(site: Site, kind: _Kind, activity: Series, registry: Registry) -> Series:

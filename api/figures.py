@@ -13,12 +13,12 @@ from datetime import date, timedelta
 import numpy as np
 
 from api.compute import CODE
-from api.emission_hours import factors_for, scaled, split
-from carbon.emissions import Method, hourly_emissions, source_for
+from api.emission_hours import Hours, factors_for, scaled, split
+from carbon.emissions import EmissionSource, Method, hourly_emissions, source_for
 from carbon.factors import EmissionFactor
 from carbon.registry import Registry
 from metering.energy import Recipe, Term, point_recipe, register_recipe, scope_recipe
-from metering.intervals import Rows, combine, roll_up
+from metering.intervals import Rows, add_up, combine, prefer, roll_up
 from metering.periods import Every, Period, Times, edges, midnight
 from metering.pipeline import Streams, hours_of, register_type, rows_of, streams_of
 from metering.readings import Codes, Flag, Floats, Readings
@@ -55,6 +55,37 @@ class EmissionRows:
     scope: int | None
     unit: str
     rows: Rows
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Fetched:
+    """Registers of points over a period, ready to be put into intervals."""
+
+    site: Site
+    hours: Mapping[str, Hours]
+    """By subject."""
+    quarters: Mapping[tuple[str, str], Rows]
+    """Instead of hours: quarter hours by point id and register."""
+
+    def rows(
+        self, points: Sequence[MeterPoint], marks: Times, every: Every
+    ) -> dict[tuple[str, str], Rows]:
+        """The registers of some of the points in intervals, by point id and register.
+
+        Args:
+            points: Whose registers.
+            marks: Edges of the intervals.
+            every: For which kind of interval they are to count as measured.
+        """
+        if self.quarters:
+            ids = {point.id for point in points}
+            return {name: rows for name, rows in self.quarters.items() if name[0] in ids}
+        return {
+            (point.id, register): roll_up(series, marks, every)
+            for point in points
+            if (at := self.hours.get(self.site.point_key(point)))
+            for register, series in at.by_register.items()
+        }
 
 
 @dataclass(slots=True)
@@ -126,31 +157,21 @@ class Figures:
 
     # -- rows -----------------------------------------------------------------------------------
 
-    def register_rows(
-        self, points: Sequence[MeterPoint], period: Period, every: Every
-    ) -> dict[tuple[str, str], Rows]:
-        """The intervals of every register of the points, by point id and register."""
+    def fetched(self, points: Sequence[MeterPoint], period: Period, every: Every) -> Fetched:
+        """What is needed of the points' registers for intervals of a period, read once."""
         if not points or period.start >= period.end:
-            return {}
-        marks = edges(period, every, tz=self.site.timezone)
+            return Fetched(self.site, {}, {})
         if every == "15min":
             streams = self._streams(points, period)
             names = [(p.id, r) for p, r in zip(streams.points, streams.registers, strict=True)]
-            return dict(zip(names, rows_of(self.site, streams, period, every), strict=True))
+            rows = rows_of(self.site, streams, period, every)
+            return Fetched(self.site, {}, dict(zip(names, rows, strict=True)))
         if self.known_by is None:
             subjects = [self.site.point_key(point) for point in points]
             series = self.store.series("energy", period, subjects=subjects)
         else:
-            streams = self._streams(points, period)
-            whole = Period(period.start, period.end)
-            series = hours_of(self.site, streams, whole, code=CODE)
-        found = split(series)
-        return {
-            (point.id, register): roll_up(hours, marks, every)
-            for point in points
-            if (at := found.get(self.site.point_key(point)))
-            for register, hours in at.by_register.items()
-        }
+            series = hours_of(self.site, self._streams(points, period), period, code=CODE)
+        return Fetched(self.site, split(series), {})
 
     def _streams(self, points: Sequence[MeterPoint], period: Period) -> Streams:
         return self.streams(points, period)[1]
@@ -179,9 +200,16 @@ class Figures:
 
     def rows(self, recipe: Recipe, period: Period, every: Every) -> Rows:
         """The intervals of a recipe: the sum of what is known, shares averaged over its points."""
-        points = list({term.point.id: term.point for term in recipe.terms}.values())
-        marks = edges(period, every, tz=self.site.timezone)
-        return _evaluate(recipe, self.register_rows(points, period, every), marks).flagged()
+        return self._rows(recipe, self.fetched(recipe.places, period, every), period, every)
+
+    def _rows(self, recipe: Recipe, source: Fetched, period: Period, every: Every) -> Rows:
+        """Added up hour by hour first, always: the same bits however many registers there are."""
+        step: Every = "15min" if every == "15min" else "hour"
+        marks = edges(period, step, tz=self.site.timezone)
+        fine = _evaluate(recipe, source.rows(recipe.places, marks, every), marks)
+        if every == step:
+            return fine.flagged()
+        return add_up(fine, edges(period, every, tz=self.site.timezone)).flagged()
 
     # -- emissions ------------------------------------------------------------------------------
 
@@ -205,11 +233,13 @@ class Figures:
         parts: dict[tuple[str, int | None], list[tuple[MeterPoint, Rows, str]]] = {}
         used: dict[str, EmissionFactor] = {}
         reasons: dict[str, None] = {}
-        for point in self._emitting(scope, carrier):
+        points = self._emitting(scope, carrier)
+        energy = self.fetched(points, period, every)
+        for point in points:
             source = source_for(point.carrier, role=point.role, method=method)
             if source is None:
                 continue
-            for unit, rows in self._emitted(point, period, every, method, used, reasons):
+            for unit, rows in self._emitted(point, source, energy, period, every, used, reasons):
                 parts.setdefault((point.carrier, source.scope), []).append((point, rows, unit))
         found = []
         for (carrier, number), pieces in parts.items():
@@ -233,20 +263,19 @@ class Figures:
     def _emitted(
         self,
         point: MeterPoint,
+        source: EmissionSource,
+        energy: Fetched,
         period: Period,
         every: Every,
-        method: Method,
         used: dict[str, EmissionFactor],
         reasons: dict[str, None],
     ) -> list[tuple[str, Rows]]:
         """The emissions of one point, one piece for each gas basis; `""`: no factor at all."""
-        source = source_for(point.carrier, role=point.role, method=method)
-        assert source is not None
         recipe = point_recipe(point, self.registers().get(point.id, set()))
         step: Every = "15min" if every == "15min" else "hour"
         marks = edges(period, every, tz=self.site.timezone)
-        fine = self.rows(recipe, period, step)
-        shares = fine if every == step else self.rows(recipe, period, every)
+        fine = self._rows(recipe, energy, period, step)
+        shares = fine if every == step else self._rows(recipe, energy, period, every)
         width = np.timedelta64(15, "m") if step == "15min" else np.timedelta64(1, "h")
         resolved = factors_for(
             self.site, source, fine.edges[:-1], self.registry, width=width, known_by=self.known_by
@@ -280,13 +309,8 @@ def _evaluate(recipe: Recipe, found: Mapping[tuple[str, str], Rows], marks: Time
     """Add up the terms of a recipe; a point is known as far as all its terms are."""
     by_point: dict[str, list[Rows]] = {}
     for term in recipe.terms:
-        names = [(term.point.id, name) for name in term.registers]
-        parts = [(found[name], 1.0) for name in names if name in found]
-        if parts:
-            rows = scaled(combine(parts), term.ratio)
-            if np.isnan(term.ratio):
-                # In a unit that cannot be added to the others: unknown, and it shows.
-                rows = replace(rows, coverage=rows.coverage * 0, measured=rows.measured * 0)
+        rows = _of_term(term, found)
+        if rows is not None:
             by_point.setdefault(term.point.id, []).append(rows)
     if not by_point:
         return Rows.unknown(marks)
@@ -297,3 +321,16 @@ def _evaluate(recipe: Recipe, found: Mapping[tuple[str, str], Rows], marks: Time
         measured = np.minimum.reduce([rows.measured for rows in terms])
         points.append((replace(together, coverage=coverage, measured=measured), 1.0))
     return combine(points, shared=recipe.points)
+
+
+def _of_term(term: Term, found: Mapping[tuple[str, str], Rows]) -> Rows | None:
+    names = [(term.point.id, name) for name in term.registers]
+    parts = [(found[name], 1.0) for name in names if name in found]
+    other = _of_term(term.otherwise, found) if term.otherwise else None
+    if not parts:
+        return other
+    rows = scaled(combine(parts), term.ratio)
+    if np.isnan(term.ratio):
+        # In a unit that cannot be added to the others: unknown, and it shows.
+        rows = replace(rows, coverage=rows.coverage * 0, measured=rows.measured * 0)
+    return rows if other is None else prefer(rows, other)

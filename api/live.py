@@ -12,16 +12,19 @@ from api.figures import Figures
 from api.latest import latest_by
 from api.live_day import day_document
 from api.live_power import NOT_AHEAD, power_document
-from metering.periods import from_us, utc_text
+from metering.periods import Period, from_us, utc_text
 from metering.readings import flag_names
 from metering.sites import Meter, MeterPoint, Site
-from metering.store.port import MeterSummary, ReadingStore
+from metering.store.port import ReadingStore
 from metering.units import REGISTERS, RegisterType
 
 SILENT_AFTER = timedelta(hours=2)
 """A meter is silent when its last reading is older than this and than `SILENT_RATIO` spacings."""
 
 SILENT_RATIO = 4.0
+
+SPACING_READINGS = 9
+"""The usual spacing of a meter is told from so many of its last readings."""
 
 _SHOWN_FIRST = (
     "active_import", "active_export", "heat", "cooling", "gas_energy", "gas_volume", "water_volume",
@@ -88,8 +91,19 @@ def latest_documents(store: ReadingStore, site: Site) -> list[Document]:
 
 
 def usual_spacing(store: ReadingStore) -> dict[str, float]:
-    """The mean time between readings of each meter's densest register. [s]."""
-    return _spacing(store.summaries())
+    """The usual time between the last readings of each meter's densest register, in seconds."""
+    latest = store.latest()
+    if not len(latest):
+        return {}
+    end = from_us(latest.read_at.max()) + timedelta(microseconds=1)
+    last = store.read(Period(end, end), before=SPACING_READINGS)
+    spacing: dict[str, float] = {}
+    for meter, _, rows in last.registers_in_order():
+        steps = np.sort(np.diff(last.read_at[rows]).astype(np.int64))
+        if len(steps):
+            usual = float(steps[(len(steps) - 1) // 2]) / 1e6
+            spacing[meter] = min(spacing.get(meter, usual), usual)
+    return spacing
 
 
 def meter_documents(
@@ -165,15 +179,6 @@ def _last_seen(
         mine = (rank.get(register, len(rank)), register, float(value))
         shown[meter] = min(shown.get(meter, mine), mine)
     return {meter: (from_us(at), *shown[meter][1:]) for meter, at in newest_at.items()}
-
-
-def _spacing(summaries: list[MeterSummary]) -> dict[str, float]:
-    spacing: dict[str, float] = {}
-    for each in summaries:
-        if each.count > 1:
-            mean = each.believed.seconds / (each.count - 1)
-            spacing[each.meter] = min(spacing.get(each.meter, mean), mean)
-    return spacing
 
 
 def meters_document(meters: Sequence[Document]) -> Document:

@@ -143,6 +143,10 @@ def _gauge(
     return family
 
 
+_GAUGES = {"open_now", "lag", "position"}
+"""Counters' fields that go down too."""
+
+
 def _counts(part: str, counts: object) -> Iterator[Metric]:
     """Every number of a counter dataclass as a metric."""
     for each in dataclasses.fields(counts):  # type: ignore[arg-type]
@@ -157,7 +161,8 @@ def _counts(part: str, counts: object) -> Iterator[Metric]:
             continue
         if isinstance(value, bool) or not isinstance(value, int | float):
             continue
-        family = CounterMetricFamily(f"tanyuan_{part}_{each.name}", f"{part}: {each.name}.")
+        kind = GaugeMetricFamily if each.name in _GAUGES else CounterMetricFamily
+        family = kind(f"tanyuan_{part}_{each.name}", f"{part}: {each.name}.")
         family.add_metric([], value)
         yield family
 

@@ -102,6 +102,7 @@ class Journal(JournalReader):
         self._refused, self._closing, self._last = 0, False, 0
         self._retire = False
         self._last_error: JournalError | None = None
+        self._refused_bytes = 0
         self._seal_error: str | None = None
         folder.mkdir(parents=True, exist_ok=True)
         self._lock_handle = take_lock(folder)
@@ -165,6 +166,7 @@ class Journal(JournalReader):
                 self._write(data)
             except JournalError as error:
                 self._refused, self._last_error = self._refused + 1, error
+                self._refused_bytes = len(data)
                 raise
             self._active.grown(
                 count=len(messages),
@@ -250,7 +252,7 @@ class Journal(JournalReader):
         """What keeps messages out; a full disk no longer does once there is room again."""
         if isinstance(self._last_error, JournalFull):
             try:
-                self._check_room(0)
+                self._check_room(self._refused_bytes)
             except JournalFull as still:
                 return str(still)
             return None

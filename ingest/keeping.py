@@ -74,14 +74,13 @@ def keep(decoded: Decoded, store: ReadingStore, ledger: Ledger) -> int:
 def dirty_spans(readings: Readings) -> list[tuple[str, Period]]:
     """The spans of each meter in which readings came; apart where a day lies between them.
 
-    Readings with a wrong clock or an implausible value mark nothing: they move no figure.
+    Readings that are not believed move no amount, but their hour says that they came.
     """
-    counting = readings.take((readings.flags & int(SET_ASIDE)) == 0)
-    if not len(counting):
+    if not len(readings):
         return []
-    at = counting.read_at.astype(np.int64)
-    order = np.lexsort((at, counting.meter))
-    meter, at = counting.meter[order], at[order]
+    at = readings.read_at.astype(np.int64)
+    order = np.lexsort((at, readings.meter))
+    meter, at = readings.meter[order], at[order]
     first = np.ones(len(at), np.bool_)
     first[1:] = (np.diff(meter) != 0) | (np.diff(at) > _DAY_US)
     starts = np.flatnonzero(first)
@@ -89,7 +88,7 @@ def dirty_spans(readings: Readings) -> list[tuple[str, Period]]:
     codes, begins = meter[starts].tolist(), at[starts].tolist()
     periods = {pair: _enclosing(*pair) for pair in set(zip(begins, ends, strict=True))}
     return [
-        (counting.meters[code], periods[first_us, last_us])
+        (readings.meters[code], periods[first_us, last_us])
         for code, first_us, last_us in zip(codes, begins, ends, strict=True)
     ]
 

@@ -27,6 +27,8 @@ class Term:
     """Several are added up (tariffs); together they count as one."""
     ratio: float
     """To the sum's unit, with its sign."""
+    otherwise: Term | None = None
+    """What counts in hours of which these registers know less."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +41,11 @@ class Recipe:
     points: int
     """Over how many points coverage is averaged."""
 
+    @property
+    def places(self) -> list[MeterPoint]:
+        """The points of the terms, each once."""
+        return list({term.point.id: term.point for term in self.terms}.values())
+
 
 def point_recipe(point: MeterPoint, registers: AbstractSet[str]) -> Recipe:
     """What a single point measured.
@@ -47,8 +54,8 @@ def point_recipe(point: MeterPoint, registers: AbstractSet[str]) -> Recipe:
         point: The point.
         registers: The registers it ever showed.
     """
-    names, ratio, unit = _energy_register(point, registers)
-    return Recipe(point.carrier, unit, (Term(point, names, ratio),), 1)
+    term, unit = _energy_term(point, registers)
+    return Recipe(point.carrier, unit, (term,), 1)
 
 
 def register_recipe(point: MeterPoint, register: str, unit: str) -> Recipe:
@@ -77,10 +84,9 @@ def scope_recipe(
     unit = ""
     for each in boundary:
         has = registers.get(each.point.id, frozenset())
-        names, ratio, found = _energy_register(each.point, has)
+        term, found = _energy_term(each.point, has)
         unit = unit or found
-        ratio = ratio if found == unit else float("nan")
-        terms.append(Term(each.point, names, ratio * each.sign))
+        terms.append(_times(term, each.sign if found == unit else float("nan")))
         back = _present("active_export", has)
         if carrier == "electricity" and each.part is not Part.GENERATION and back:
             terms.append(Term(each.point, back, -float(each.sign)))
@@ -96,28 +102,47 @@ def _present(register: str, registers: AbstractSet[str]) -> tuple[str, ...]:
     return tuple(name for name in _TARIFFS[register] if name in registers)
 
 
-def _energy_register(
-    point: MeterPoint, registers: AbstractSet[str]
-) -> tuple[tuple[str, ...], float, str]:
-    """The registers that are a point's energy, the ratio to the unit, and the unit."""
+def _times(term: Term, ratio: float) -> Term:
+    other = _times(term.otherwise, ratio) if term.otherwise else None
+    return Term(term.point, term.registers, term.ratio * ratio, other)
+
+
+def _energy_term(point: MeterPoint, registers: AbstractSet[str]) -> tuple[Term, str]:
+    """The registers that are a point's energy, and the unit.
+
+    A register that a point began to show later does not take the place of what told its energy
+    before: hour by hour the one that knows more counts.
+    """
     if point.carrier == "electricity":
-        generated = _present("active_export", registers) if point.role == "generation" else ()
-        return generated or _present("active_import", registers) or ("active_import",), 1.0, "kWh"
+        return _electricity(point, registers), "kWh"
     if point.carrier == "gas":
         return _gas(point, registers)
     if point.carrier == "water":
-        return ("water_volume",), 1.0, "m3"
-    if point.carrier == "cooling":
-        return ("cooling",), 1.0, "kWh"
-    if point.carrier in ("heat", "steam"):
-        return ("heat",), 1.0, "kWh"
-    return ("volume",), 1.0, "m3"
+        return Term(point, ("water_volume",), 1.0), "m3"
+    if point.carrier in ("heat", "steam", "cooling"):
+        name = "cooling" if point.carrier == "cooling" else "heat"
+        return Term(point, (name,), 1.0), "kWh"
+    return Term(point, ("volume",), 1.0), "m3"
 
 
-def _gas(point: MeterPoint, registers: AbstractSet[str]) -> tuple[tuple[str, ...], float, str]:
-    if "gas_energy" in registers:
-        return ("gas_energy",), 1.0, "kWh"
+def _electricity(point: MeterPoint, registers: AbstractSet[str]) -> Term:
+    direction = "active_import"
+    if point.role == "generation" and _present("active_export", registers):
+        direction = "active_export"
+    tariffs = tuple(name for name in _TARIFFS[direction] if name in registers)
+    if direction not in registers and tariffs:
+        return Term(point, tariffs, 1.0)
+    return Term(point, (direction,), 1.0, Term(point, tariffs, 1.0) if tariffs else None)
+
+
+def _gas(point: MeterPoint, registers: AbstractSet[str]) -> tuple[Term, str]:
+    by_volume = None
     if point.net_calorific_value_mj_m3 is not None:
         # 1 kWh = 3.6 MJ
-        return ("gas_volume",), point.net_calorific_value_mj_m3 / 3.6, "kWh"
-    return ("gas_volume",), 1.0, "m3"
+        by_volume = Term(point, ("gas_volume",), point.net_calorific_value_mj_m3 / 3.6)
+    if "gas_energy" in registers:
+        other = by_volume if "gas_volume" in registers else None
+        return Term(point, ("gas_energy",), 1.0, other), "kWh"
+    if by_volume is not None:
+        return by_volume, "kWh"
+    return Term(point, ("gas_volume",), 1.0), "m3"

@@ -85,7 +85,8 @@ def spread(steps: Increments, marks: Marks, cells: Cells, *, streams: int) -> Gr
 
     Args:
         steps: Sorted by stream and time; unknown amounts are NaN and cover nothing.
-        marks: Readings set aside; their flags go to the cell that holds them.
+        marks: Readings set aside; their flags go to the cell that holds them, if anything is
+            known of it.
         cells: The intervals wanted; what lies outside is left out.
         streams: How many streams there are; `steps.stream` counts from 0.
     """
@@ -114,7 +115,7 @@ def spread(steps: Increments, marks: Marks, cells: Cells, *, streams: int) -> Gr
     flags = np.zeros(size, np.int32)
     flagged = np.flatnonzero(parts.flags)
     np.bitwise_or.at(flags, place[flagged], parts.flags[flagged])
-    _mark(flags, marks, bounds)
+    _mark(flags, marks, bounds, covered > 0)
     shape = (streams, len(cells))
     return Grid(
         amount=np.where(covered > 0, total, np.nan).reshape(shape),
@@ -166,11 +167,12 @@ def _sum(place: NDArray[np.int64], weight: Floats, which: Mask, size: int) -> Fl
     return np.asarray(np.bincount(place, weights=weight, minlength=size), np.float64)
 
 
-def _mark(flags: Codes, marks: Marks, bounds: NDArray[np.int64]) -> None:
+def _mark(flags: Codes, marks: Marks, bounds: NDArray[np.int64], known: Mask) -> None:
     cell = np.searchsorted(bounds, marks.read_at.astype(np.int64), side="right") - 1
     inside = (cell >= 0) & (cell < len(bounds) - 1)
     place = marks.stream[inside].astype(np.int64) * (len(bounds) - 1) + cell[inside]
-    np.bitwise_or.at(flags, place, marks.flags[inside])
+    held = known[place]
+    np.bitwise_or.at(flags, place[held], marks.flags[inside][held])
 
 
 def _calendar_length(marks: Times, every: Every, *, tz: ZoneInfo) -> NDArray[np.int64]:
@@ -279,6 +281,43 @@ def combine(parts: list[tuple[Rows, float]], shared: int | None = None) -> Rows:
         np.where(known.any(axis=0), total, np.nan),
         coverage / count,
         measured / count,
+        flags,
+    )
+
+
+def prefer(first: Rows, other: Rows) -> Rows:
+    """Cell by cell the rows of which more is known; the first where both know as much."""
+    better = other.coverage > first.coverage
+    return Rows(
+        first.edges,
+        np.where(better, other.value, first.value),
+        np.where(better, other.coverage, first.coverage),
+        np.where(better, other.measured, first.measured),
+        np.where(better, other.flags, first.flags).astype(np.int32),
+    )
+
+
+def add_up(fine: Rows, marks: Times) -> Rows:
+    """Add fine rows up into longer intervals; their shares are weighted by time.
+
+    Args:
+        fine: Rows whose edges hold all of `marks`.
+        marks: Edges of the longer intervals. Shape (m + 1,).
+    """
+    size = len(marks) - 1
+    cell = np.searchsorted(marks, fine.edges[:-1], side="right") - 1
+    known = ~np.isnan(fine.value)
+    total = np.bincount(cell[known], fine.value[known], minlength=size)
+    anything = np.bincount(cell[known], minlength=size) > 0
+    seconds = np.diff(fine.edges).astype(np.int64) / 1e6
+    whole = np.diff(marks).astype(np.int64) / 1e6
+    flags = np.zeros(size, np.int32)
+    np.bitwise_or.at(flags, cell, fine.flags)
+    return Rows(
+        marks,
+        np.where(anything, total, np.nan),
+        np.bincount(cell, fine.coverage * seconds, minlength=size) / whole,
+        np.bincount(cell, fine.measured * seconds, minlength=size) / whole,
         flags,
     )
 

@@ -125,6 +125,7 @@ def _calendar_starts(period: Period, every: Every, *, tz: ZoneInfo) -> Iterator[
         day = _next_start(day, every) if every in ("month", "year") else day + timedelta(days=1)
 
 
+@lru_cache(maxsize=128)
 def edges(period: Period, every: Every, *, tz: ZoneInfo) -> Times:
     """Where the intervals of a period begin and end, in site time.
 
@@ -132,7 +133,8 @@ def edges(period: Period, every: Every, *, tz: ZoneInfo) -> Times:
 
     Returns:
         n + 1 strictly increasing instants for n intervals; the first is the period's start, the
-        last its end. A local day has 92, 96 or 100 quarter hours.
+        last its end. A local day has 92, 96 or 100 quarter hours. Read-only: it is kept for
+        whoever asks for the same.
     """
     starts = [max(start, period.start) for start in _calendar_starts(period, every, tz=tz)]
     if every in _STEP:
@@ -146,8 +148,10 @@ def edges(period: Period, every: Every, *, tz: ZoneInfo) -> Times:
         found = np.array([to_us(start) for start in starts[1:]], "datetime64[us]")
     ends_at = np.array([to_us(period.start), to_us(period.end)], "datetime64[us]")
     if period.start == period.end:
-        return ends_at[:1]
-    return np.concatenate([ends_at[:1], found, ends_at[1:]])
+        found, ends_at = found[:0], ends_at[:1]
+    marks = np.concatenate([ends_at[:1], found, ends_at[1:]])
+    marks.flags.writeable = False
+    return marks
 
 
 def whole_hours(start: np.datetime64, end: np.datetime64, *, tz: ZoneInfo) -> Period:

@@ -178,6 +178,18 @@ def _columns(
     )
 
 
+def modulus(capacity: float) -> float:
+    """Where a register begins again: a capacity of nines alone is the highest it shows.
+
+    99999.9 shows one decimal and begins again at 100000.0; 1000000 is the beginning itself.
+    """
+    digits = f"{capacity:f}".rstrip("0").rstrip(".")
+    whole, _, decimals = digits.partition(".")
+    if set(whole + decimals) != {"9"}:
+        return capacity
+    return float(10 ** len(whole))
+
+
 def _physics(
     meter: Meter, register: str, extra: Mapping[str, RegisterType]
 ) -> tuple[float, float, float, float]:
@@ -195,7 +207,7 @@ def _physics(
         rate = meter.max_flow_m3h * MAX_TEMPERATURE_C
     capacity = meter.capacity_of(register)
     return (
-        nan if capacity is None else capacity,
+        nan if capacity is None else modulus(capacity),
         meter.multiplier if kind.multiplied else 1.0,
         rate,
         1.0 if kind.kind is Kind.INTERVAL else 0.0,

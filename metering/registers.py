@@ -200,10 +200,15 @@ def _glitches(rows: RegisterColumns, possible: Mask) -> Mask:
             break
         spike = _fits(rows, suspect - run, suspect + 1)
         dip = _fits(rows, suspect, suspect + 1 + run)
+        decided = spike | dip
+        # Both explanations fit: a reset could look the same, unless it is a flicker of one count.
+        fall = rows.value[suspect] - rows.value[suspect + 1]
+        unclear = spike & dip & (fall > RATE_SLACK)
+        spike, dip = spike & ~unclear, dip & ~unclear
         for offset in range(run):
             found[suspect[spike] - offset] = True
             found[suspect[dip] + 1 + offset] = True
-        suspect = suspect[~(spike | dip)]
+        suspect = suspect[~decided]
     return found
 
 

@@ -191,7 +191,6 @@ def test_a_point_that_was_not_there_yet_is_not_found(home):
     assert call(home, *question, "--known-by", "2023-06-01", "--json").status == 1
 
 
-@pytest.mark.xfail(strict=True, reason="which registers a point has is asked of its whole history")
 @pytest.mark.parametrize("known_by", ["2023-04-01", None])
 def test_a_register_that_speaks_later_moves_no_earlier_figure(home, known_by):
     """Until April the meter said two tariffs, 3 + 4 kWh on 1 March; in May it also says the sum."""

@@ -233,19 +233,15 @@ def late_and_odd(folder, odd):
     return home
 
 
-UNMARKED = pytest.mark.xfail(
-    strict=True, reason="hours learn of a reading that is set aside only when they are made again"
-)
 ODD = [
     pytest.param(
         ("H1", "heat", "2023-03-01T04:30:00Z", -5),
         id="a negative value between readings",
-        marks=UNMARKED,
     ),
     pytest.param(
         ("H1", "heat", "2023-03-01T04:00:00Z", -5), id="a negative value in place of a reading"
     ),
-    pytest.param(("H1", "heat", "2106-02-07T06:28:15Z", 130), id="a clock in 2106", marks=UNMARKED),
+    pytest.param(("H1", "heat", "2106-02-07T06:28:15Z", 130), id="a clock in 2106"),
 ]
 
 

@@ -89,6 +89,7 @@ def state(store, ledger):
     )
 
 
+LATE = datetime(2106, 2, 7, 6, 28, 15, tzinfo=UTC)
 MIXED = [
     reading(0),
     reading(1),
@@ -118,8 +119,9 @@ def test_a_step_stores_readings_marks_ranges_and_keeps_what_it_could_not_read(
     assert ledger.position(store_id=store.store_id, journal=journal.journal_id) == 8
     tick = timedelta(microseconds=1)
     assert [(d.meter, d.period) for d in ledger.dirty()] == [
-        # the reading of 2106 marks nothing
         ("estate/E27", Period(START, START + 4 * QUARTER + tick)),
+        # the reading of 2106 marks its own instant
+        ("estate/E27", Period(LATE, LATE + tick)),
         ("estate/H1", Period(START + 2 * QUARTER, START + 2 * QUARTER + tick)),
     ]
     clock = [r for r in store.read(YEARS).rows() if r.flags & Flag.CLOCK]
@@ -253,14 +255,17 @@ def test_late_readings_mark_their_own_span_and_not_the_time_between(
     ]
 
 
-def test_implausible_readings_are_stored_but_mark_nothing(journal, store, ledger, context):
+def test_implausible_readings_mark_their_own_instant_so_that_the_hour_can_say_so(
+    journal, store, ledger, context
+):
     journal.append([reading(0, -5.0)])
 
     Projector(journal, store, ledger, lambda: context).step()
 
     (row,) = store.read(YEARS).rows()
     assert row.flags == Flag.IMPLAUSIBLE
-    assert ledger.dirty() == []
+    tick = timedelta(microseconds=1)
+    assert [d.period for d in ledger.dirty()] == [Period(START, START + tick)]
 
 
 def test_a_fault_of_the_decoder_takes_out_one_message_only(

@@ -97,6 +97,23 @@ def test_spike_is_seen_as_a_glitch_without_any_stated_limit():
     assert len(marks.read_at) == 1
 
 
+def test_fall_that_two_explanations_fit_is_unknown_and_not_smoothed():
+    # without 144, or without 96, it would only count up: a reset looks the same
+    steps, marks = increments(register_columns(range(5), [24, 72, 144, 96, 216]))
+
+    assert steps.amount.tolist() == pytest.approx([48, 72, np.nan, 120], nan_ok=True)
+    assert flags_of(steps)[2] == Flag.RESET
+    assert len(marks.read_at) == 0
+
+
+def test_flicker_of_less_than_one_count_is_set_aside():
+    # 15 -> 14.9 is no reset of a register that goes on to 16; 10 -> 16 is 6
+    steps, marks = increments(register_columns(range(4), [10, 15, 14.9, 16]))
+
+    assert steps.amount.sum() == pytest.approx(6)
+    assert len(marks.read_at) == 2
+
+
 def test_jump_beyond_the_highest_power_that_stays_is_unknown():
     # 100 kW cannot have made 4 999 kWh in an hour, and the register goes on from there
     rows = register_columns(range(8), [1, 2, 3, 4, 5003, 5004, 5005, 5006], max_rate=100)
