@@ -96,6 +96,7 @@ def select(
     tags: Sequence[str],
     fields: Sequence[str] | None = None,
     where: Sequence[str] = (),
+    counted: bool = False,
 ) -> Points:
     """The points with low <= time < high, by series and time.
 
@@ -108,8 +109,10 @@ def select(
         tags: The tags of the measurement that tell its series apart, sorted.
         fields: Only these; all if None.
         where: Conditions in InfluxQL that must all hold.
+        counted: Not the points but one for each series, whose fields say how many it has.
     """
     wanted = "*::field" if fields is None else ", ".join(ql_name(name) for name in fields)
+    wanted, skipped = ("count(*::field)", len("count_")) if counted else (wanted, 0)
     span = f"time >= {ns_within(low_ns)} AND time < {ns_within(high_ns)}"
     table = influx.select(
         bucket,
@@ -130,7 +133,7 @@ def select(
         names,
         codes,
         {
-            name: _numbers(pc.fill_null(table.column(i), np.nan), np.float64)
+            name[skipped:]: _numbers(pc.fill_null(table.column(i), np.nan), np.float64)
             for i, name in enumerate(table.column_names)
             if i > 2
         },

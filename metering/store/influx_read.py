@@ -223,7 +223,7 @@ def _none() -> Kept:
 
 def _rows_of(points: Points) -> Kept:
     """A row for every register of every point, with its flags and provenance."""
-    registers = [name for name in points.fields if not _is_ours(name)]
+    registers = [name for name in points.fields if not is_ours(name)]
     parts: list[NDArray[np.intp]] = []
     columns: dict[str, list[NDArray[Any]]] = {
         name: [] for name in ("value", FLAGS, RECEIVED, SEQUENCE)
@@ -272,5 +272,6 @@ def _slots(points: Points) -> Nanoseconds:
     return np.asarray(slot)
 
 
-def _is_ours(field: str) -> bool:
+def is_ours(field: str) -> bool:
+    """Whether a field is no register but says something about one, or about the point."""
     return field.startswith("~") and not field.startswith("~~")

@@ -12,21 +12,27 @@ from typing import Final
 import numpy as np
 
 from metering.periods import from_us
-from metering.store.influx_columns import ask
+from metering.store.influx_columns import ask, select
 from metering.store.influx_nearest import VALUES_ONLY, Register
-from metering.store.influx_read import Reader, Scope, counted
+from metering.store.influx_read import Reader, Scope, counted, is_ours
 from metering.store.influx_schema import (
     NS_PER_US,
     READING,
     RECEIVED,
+    SEQUENCE,
+    flux_any,
+    flux_text,
     of_register,
     plain_name,
+    stored_name,
 )
 from metering.store.port import MeterSummary
 from metering.store.sorting import first_of_each
 
 _TAGS: Final = ("_field", "meter", "journal")
 _EVER: Final = (-(2**63), 2**63)
+
+_METERS_AT_ONCE: Final = 20
 
 _Key = tuple[str, str, str]
 """Meter, journal and field or register."""
@@ -74,15 +80,56 @@ def read_summaries(reader: Reader) -> list[MeterSummary]:
 
 
 def _counted(reader: Reader) -> dict[Register, dict[str, _Ends]]:
+    """Counts and ends of every register in every journal.
+
+    Most meters have all registers at all times: then the ends are those of the meter's points,
+    and InfluxDB is not asked for those of every register.
+    """
     found: dict[Register, dict[str, _Ends]] = defaultdict(dict)
-    for (meter, journal, register), _, count in _selected(reader, VALUES_ONLY, "count"):
-        found[meter, register][journal] = _Ends(count=int(count))
-    for choice in ("first", "last"):
-        for (meter, journal, register), time, _ in _selected(reader, VALUES_ONLY, choice):
-            if ends := found[meter, register].get(journal):
-                setattr(ends, choice, time)
+    odd: set[str] = set()
+    ends = _ends(reader, f"  |> filter(fn: (r) => r._field == {flux_text(SEQUENCE)})\n")
+    for meter, journal, counts in _counts(reader):
+        points = counts.pop(SEQUENCE, 0)
+        for register, count in counts.items():
+            first, last = ends.get((meter, journal, SEQUENCE), (0, 0))
+            found[meter, register][journal] = _Ends(count, first, last)
+            if count != points:
+                odd.add(meter)
+    if odd:
+        some = flux_any("meter", sorted(map(stored_name, odd))) if len(odd) <= 1000 else ""
+        for (meter, journal, register), bounds in _ends(reader, some + VALUES_ONLY).items():
+            if known := found[meter, register].get(journal):
+                known.first, known.last = bounds
     _add_arrivals(reader, found)
     return found
+
+
+def _counts(reader: Reader) -> Iterator[tuple[str, str, dict[str, int]]]:
+    """For every meter and journal how many values its registers have, and how many its points."""
+    points = select(
+        reader.influx,
+        reader.bucket,
+        READING,
+        low_ns=_EVER[0],
+        high_ns=_EVER[1],
+        tags=("journal", "meter"),
+        counted=True,
+    )
+    columns = {
+        name if name == SEQUENCE else plain_name(name): column.tolist()
+        for name, column in points.fields.items()
+        if name == SEQUENCE or not is_ours(name)
+    }
+    for i in range(len(points)):
+        counts = {name: int(column[i]) for name, column in columns.items() if column[i] > 0}
+        meter = points.names["meter"][points.codes["meter"][i]]
+        yield meter, points.names["journal"][points.codes["journal"][i]], counts
+
+
+def _ends(reader: Reader, only: str) -> dict[_Key, tuple[int, int]]:
+    firsts = {key: time for key, time, _ in _selected(reader, only, "first")}
+    lasts = {key: time for key, time, _ in _selected(reader, only, "last")}
+    return {key: (firsts.get(key, time), time) for key, time in lasts.items()}
 
 
 def _add_arrivals(reader: Reader, found: dict[Register, dict[str, _Ends]]) -> None:
@@ -108,12 +155,14 @@ def _add_arrivals(reader: Reader, found: dict[Register, dict[str, _Ends]]) -> No
 
 def _read_through(reader: Reader, registers: list[Register]) -> Iterator[MeterSummary]:
     wanted = set(registers)
-    for meter in sorted({meter for meter, _ in registers}):
-        names = sorted(register for m, register in registers if m == meter)
-        rows = counted(reader.rows(*_EVER, Scope([meter], names)))
+    meters = sorted({meter for meter, _ in registers})
+    for i in range(0, len(meters), _METERS_AT_ONCE):
+        some = meters[i : i + _METERS_AT_ONCE]
+        names = sorted({register for meter, register in registers if meter in some})
+        rows = counted(reader.rows(*_EVER, Scope(some, names)))
         starts = np.flatnonzero(first_of_each(rows, 1))
         for low, high in zip(starts, np.append(starts[1:], len(rows)), strict=True):
-            register = rows.registers[rows.register[low]]
+            meter, register = rows.meters[rows.meter[low]], rows.registers[rows.register[low]]
             if (meter, register) in wanted:
                 yield MeterSummary(
                     meter=meter,
@@ -126,16 +175,14 @@ def _read_through(reader: Reader, registers: list[Register]) -> Iterator[MeterSu
 
 
 def _selected(reader: Reader, only: str, choice: str) -> Iterator[tuple[_Key, int, float]]:
-    """What one of InfluxDB's selectors or counts gives for every field. Times in ns."""
-    timed = choice != "count"
+    """What one of InfluxDB's selectors gives for every field. Times in ns."""
     flux = f"{reader.source(*_EVER, READING)}{only}  |> {choice}()\n"
-    answer = ask(reader.influx, flux, tags=_TAGS, timed=timed)
-    times = answer.time.tolist() if timed else [0] * len(answer)
+    answer = ask(reader.influx, flux, tags=_TAGS)
     for meter, journal, name, time, value in zip(
         answer.tags["meter"],
         answer.tags["journal"],
         answer.tags["_field"],
-        times,
+        answer.time.tolist(),
         answer.value.tolist(),
         strict=True,
     ):
