@@ -257,18 +257,20 @@ class Subscriber:
             return paho.MQTT_ERR_CONN_LOST
         reading = self._unwritten < self.settings.queue_messages and not self._stopping.is_set()
         pending = reading and hasattr(sock, "pending") and sock.pending() > 0
-        readable, writable, _ = select.select(
-            [self._woken, *([sock] if reading else [])],
-            [sock] if client.want_write() else [],
-            [],
-            0.0 if pending else _TURN_S,
-        )
-        if self._woken in readable:
+        writing = client.want_write()
+        # poll, not select: a listener beside us may hold more than 1,024 open files.
+        turn = select.poll()
+        turn.register(self._woken, select.POLLIN)
+        turn.register(sock, (select.POLLIN * reading) | (select.POLLOUT * writing))
+        ready = dict(turn.poll(0 if pending else _TURN_S * 1000))
+        if ready.get(self._woken.fileno()):
             self._woken.recv(4096)
+        events = ready.get(sock.fileno(), 0)
+        broken = events & (select.POLLERR | select.POLLHUP | select.POLLNVAL)
         code: int = paho.MQTT_ERR_SUCCESS
-        if sock in readable or pending:
+        if (events & select.POLLIN) or pending or broken:
             code = self._read(client)
-        if sock in writable and code == paho.MQTT_ERR_SUCCESS:
+        if events & select.POLLOUT and code == paho.MQTT_ERR_SUCCESS:
             code = client.loop_write()
         return code or client.loop_misc()
 
