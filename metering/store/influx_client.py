@@ -11,6 +11,7 @@ import logging
 import re
 import threading
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
 from csv import reader
 from typing import Any, Final
 
@@ -30,6 +31,8 @@ from metering.store.port import StoreUnavailable
 log = logging.getLogger(__name__)
 
 LINES_PER_REQUEST: Final = 20_000
+_FEW_LINES: Final = 5_000
+"""Are not worth a second request at the same time, which takes a quarter less for 20,000."""
 _GZIP_LEVEL: Final = 1
 _CONNECT_TIMEOUT_S: Final = 5.0
 _BLOCK_BYTES: Final = 4 << 20
@@ -66,17 +69,26 @@ class Influx:
         )
         self._writes = WriteService(self._client.api_client)
         self._dialect = Dialect(header=True, delimiter=",", annotations=[], comment_prefix="#")
+        self._posts = ThreadPoolExecutor(2, thread_name_prefix="influx")
         self._lock = threading.Lock()
         self._open = True
 
     def write(self, bucket: str, lines: Sequence[bytes]) -> None:
-        """Write lines of nanosecond precision, so many a request.
+        """Write lines of nanosecond precision, so many a request, two requests at once.
 
         Raises:
             StoreUnavailable: Some of them may have been written.
         """
-        for start in range(0, len(lines), LINES_PER_REQUEST):
-            self._write(bucket, lines[start : start + LINES_PER_REQUEST])
+        self._check_open()
+        size = min(LINES_PER_REQUEST, max(_FEW_LINES, -(-len(lines) // 2)))
+        parts = [lines[start : start + size] for start in range(0, len(lines), size)]
+        if len(parts) == 1:
+            self._write(bucket, parts[0])
+            return
+        posts = [self._posts.submit(self._write, bucket, part) for part in parts]
+        wait(posts)
+        for post in posts:
+            post.result()
 
     def query(self, flux: str) -> pa.Table:
         """The answer to a Flux query whose tables all have the same columns.
@@ -159,6 +171,7 @@ class Influx:
         with self._lock:
             if self._open:
                 self._open = False
+                self._posts.shutdown()
                 self._writes.api_client.rest_client.pool_manager.clear()
                 self._client.close()
 
@@ -224,9 +237,12 @@ class Influx:
             f"Ask again; if it stays so, look into its log."
         )
 
-    def _doing(self, doing: str) -> Any:  # noqa: ANN401 - a context manager
+    def _check_open(self) -> None:
         if not self._open:
             raise StoreUnavailable(f"The store at {self.url} was closed; open it again.")
+
+    def _doing(self, doing: str) -> Any:  # noqa: ANN401 - a context manager
+        self._check_open()
         return translated(self.url, doing)
 
 
