@@ -12,14 +12,15 @@ demo: $(READY)
 	$(BIN)/tanyuan demo $(if $(ONCE),--once,)
 
 test: $(READY)
-	$(BIN)/pytest
+	$(BIN)/pytest -n 2 --dist loadfile
 
 check: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/pytest -q -m "not slow" tests/metering tests/carbon tests/ingest tests/test_house.py
+	$(BIN)/pytest -q -n 2 --dist loadfile -m "not slow" tests/test_house.py tests/carbon tests/metering \
+	  --ignore=tests/metering/store --ignore=tests/metering/ledger
 
 fix: $(READY)
 	$(BIN)/ruff format .
