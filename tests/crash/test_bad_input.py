@@ -290,11 +290,18 @@ def test_what_is_not_believed_is_kept_with_its_flag_and_moves_no_figure(up, case
     at, value, flag = ODD[case]
     publish(up, *quarter_hours("odd"))
     asked = {"every": "hour", "point": "p-odd", **SPAN}
-    before, latest = up.ask("/energy", **asked), of_meter(up, "odd")
+    before, latest = hours_of(up, asked), of_meter(up, "odd")
 
     publish(up, reading("odd", at, value))
 
-    assert up.ask("/energy", **asked) == before
+    after = hours_of(up, asked)
+    amounts = ("start", "value", "coverage", "measured")
+    assert [[row[n] for n in amounts] for row in after] == [
+        [row[n] for n in amounts] for row in before
+    ]
+    # the hour that holds it says so; a time without readings around it is in no hour
+    told = [row["start"] for row in after if flag in row["flags"]]
+    assert told == (["2024-03-01T04:00:00Z"] if at.startswith("2024") else [])
     assert of_meter(up, "odd") == latest
     day = date_of(at)
     stored = up.ask("/series", **day, meter="odd", register="active_import")["readings"]
@@ -310,6 +317,12 @@ def test_a_wrong_clock_does_not_make_a_silent_meter_look_alive(up, case):
     meters = {row["meter"]: row for row in up.ask("/meters", at="2024-03-12T00:00:00Z")["meters"]}
     assert meters["good-1"]["silent"]
     assert meters["odd"]["silent"]
+
+
+def hours_of(up, asked):
+    """The rows of the only series."""
+    (series,) = up.ask("/energy", **asked)["series"]
+    return series["rows"]
 
 
 def date_of(at):
