@@ -21,7 +21,7 @@ from metering.energy import Recipe, Term, point_recipe, register_recipe, scope_r
 from metering.intervals import Rows, add_up, combine, prefer, roll_up
 from metering.periods import Every, Period, Times, edges, midnight
 from metering.pipeline import Streams, hours_of, register_type, rows_of, streams_of
-from metering.readings import Codes, Flag, Floats, Readings
+from metering.readings import Flag, Readings
 from metering.registers import CONTEXT
 from metering.sites import BoundaryPoint, MeterPoint, Part, Site
 from metering.store.port import ReadingStore
@@ -203,13 +203,18 @@ class Figures:
         return self._rows(recipe, self.fetched(recipe.places, period, every), period, every)
 
     def _rows(self, recipe: Recipe, source: Fetched, period: Period, every: Every) -> Rows:
-        """Added up hour by hour first, always: the same bits however many registers there are."""
-        step: Every = "15min" if every == "15min" else "hour"
-        marks = edges(period, step, tz=self.site.timezone)
-        fine = _evaluate(recipe, source.rows(recipe.places, marks, every), marks)
-        if every == step:
-            return fine.flagged()
-        return add_up(fine, edges(period, every, tz=self.site.timezone)).flagged()
+        return self._added_up(self._fine(recipe, source, period, every), period, every).flagged()
+
+    def _fine(self, recipe: Recipe, source: Fetched, period: Period, every: Every) -> Rows:
+        """The hours of a recipe (or quarter hours), with what counts as measured for `every`."""
+        marks = edges(period, _step(every), tz=self.site.timezone)
+        return _evaluate(recipe, source.rows(recipe.places, marks, every), marks)
+
+    def _added_up(self, fine: Rows, period: Period, every: Every) -> Rows:
+        """Added up hour by hour, always: the same bits however many registers there are."""
+        if every == _step(every):
+            return fine
+        return add_up(fine, edges(period, every, tz=self.site.timezone))
 
     # -- emissions ------------------------------------------------------------------------------
 
@@ -272,37 +277,31 @@ class Figures:
     ) -> list[tuple[str, Rows]]:
         """The emissions of one point, one piece for each gas basis; `""`: no factor at all."""
         recipe = point_recipe(point, self.registers().get(point.id, set()))
-        step: Every = "15min" if every == "15min" else "hour"
-        marks = edges(period, every, tz=self.site.timezone)
-        fine = self._rows(recipe, energy, period, step)
-        shares = fine if every == step else self._rows(recipe, energy, period, every)
-        width = np.timedelta64(15, "m") if step == "15min" else np.timedelta64(1, "h")
+        fine = self._fine(recipe, energy, period, every)
+        width = np.timedelta64(15, "m") if every == "15min" else np.timedelta64(1, "h")
         resolved = factors_for(
             self.site, source, fine.edges[:-1], self.registry, width=width, known_by=self.known_by
         )
         columns = hourly_emissions(fine.value, recipe.unit, resolved, reference=point.reference)
         used |= {f.id: f for i, f in enumerate(columns.factors) if (columns.factor == i).any()}
         reasons |= dict.fromkeys(columns.reasons)
-        units = columns.units or ("",)
+        # A provisional factor matters only where there is something to multiply.
+        idle = np.where(np.isnan(fine.value), int(Flag.PROVISIONAL_FACTOR), 0)
+        flags = fine.flags | (columns.flags & ~idle).astype(np.int32)
         return [
-            (unit, _coarse(fine, columns.in_unit(unit), columns.flags, shares, marks))
-            for unit in units
+            (
+                unit,
+                self._added_up(
+                    replace(fine, value=columns.in_unit(unit), flags=flags), period, every
+                ),
+            )
+            for unit in columns.units or ("",)
         ]
 
 
-def _coarse(fine: Rows, value: Floats, marks: Codes, shares: Rows, to: Times) -> Rows:
-    """Add fine emission rows up into the asked intervals; their shares are those of the energy."""
-    size = len(to) - 1
-    cell = np.searchsorted(to, fine.edges[:-1], side="right") - 1
-    known = ~np.isnan(value)
-    total = np.bincount(cell[known], value[known], minlength=size)
-    anything = np.bincount(cell[known], minlength=size) > 0
-    # A missing factor matters only where there is something to multiply.
-    touched = np.where(np.isnan(fine.value), marks & ~int(Flag.PROVISIONAL_FACTOR), marks)
-    flags = np.zeros(size, np.int32)
-    np.bitwise_or.at(flags, cell, touched.astype(np.int32))
-    amount = np.where(anything, total, np.nan)
-    return Rows(to, amount, shares.coverage, shares.measured, shares.flags | flags)
+def _step(every: Every) -> Every:
+    """What an interval is added up from."""
+    return "15min" if every == "15min" else "hour"
 
 
 def _evaluate(recipe: Recipe, found: Mapping[tuple[str, str], Rows], marks: Times) -> Rows:
