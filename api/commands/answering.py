@@ -15,23 +15,9 @@ from api.output import print_fields, print_series, print_table
 @click.option("--register", help="One register instead of the energy.")
 @as_json
 @click.pass_context
-def energy(
-    context: click.Context,
-    first: str,
-    until: str,
-    every: str,
-    point: str | None,
-    building: str | None,
-    carrier: str | None,
-    register: str | None,
-    site: str | None,
-    known_by: str | None,
-    json_out: bool,
-) -> int:
+def energy(context: click.Context, /, json_out: bool, **asked: str | None) -> int:
     """Energy of a point, a building or the site."""
-    params = _params(first, until, every, point, building, carrier, site, known_by)
-    params["register"] = register
-    return put(context, "/energy", params, json_out=json_out, show=print_series)
+    return put(context, "/energy", _query(asked), json_out=json_out, show=print_series)
 
 
 @click.command()
@@ -41,45 +27,15 @@ def energy(
 )
 @as_json
 @click.pass_context
-def emissions(
-    context: click.Context,
-    first: str,
-    until: str,
-    every: str,
-    point: str | None,
-    building: str | None,
-    carrier: str | None,
-    site: str | None,
-    known_by: str | None,
-    method: str,
-    json_out: bool,
-) -> int:
+def emissions(context: click.Context, /, json_out: bool, **asked: str | None) -> int:
     """Emissions of a point, a building or the site."""
-    params = _params(first, until, every, point, building, carrier, site, known_by)
-    params["method"] = method
-    return put(context, "/emissions", params, json_out=json_out, show=print_series)
+    return put(context, "/emissions", _query(asked), json_out=json_out, show=print_series)
 
 
-def _params(
-    first: str,
-    until: str,
-    every: str,
-    point: str | None,
-    building: str | None,
-    carrier: str | None,
-    site: str | None,
-    known_by: str | None,
-) -> dict[str, Any]:
-    return {
-        "from": first,
-        "to": until,
-        "every": every,
-        "point": point,
-        "building": building,
-        "carrier": carrier,
-        "site": site,
-        "known_by": known_by,
-    }
+def _query(asked: dict[str, str | None]) -> dict[str, Any]:
+    """Options as the API names them: `from` and `to` are no names in Python."""
+    rest = {name: value for name, value in asked.items() if name not in ("first", "until")}
+    return {"from": asked["first"], "to": asked["until"], **rest}
 
 
 @click.command()
