@@ -91,6 +91,8 @@ class Recompute:
     sites: Callable[[], Mapping[str, Site]]
     registry: Callable[[], Registry]
     extra: Mapping[str, RegisterType] = field(default_factory=dict)
+    on_made: Callable[[Site, Sequence[Window]], None] | None = None
+    """Is told which hours were made again, once they are all in the store."""
     begun: int = 0
     """Rounds that began, for whoever waits for one that begins after now."""
     finished: int = 0
@@ -120,6 +122,8 @@ class Recompute:
                 found = self._windows(site, ranges)
                 windows += len(found)
                 hours += self._make(site, found)
+                if self.on_made is not None and found:
+                    self.on_made(site, found)
             self.ledger.clear_dirty(dirty)
             self.finished = self.begun
             return Worked(len(dirty), windows, hours)
