@@ -173,6 +173,18 @@ class Ledger(Protocol):
     def put(self, key: str, value: str) -> None:
         """Keep a small note under a name."""
 
+    def swap(self, key: str, *, expected: str | None, value: str | None) -> bool:
+        """Change a note only if it still says what was expected; of several callers one wins.
+
+        Args:
+            key: The name of the note.
+            expected: What it must say now; None: it must not be there.
+            value: What it says from now on; None takes it away.
+        """
+
+    def notes(self, prefix: str) -> dict[str, str]:
+        """Return the notes whose names begin with a text, by name in order."""
+
     def check(self) -> None:
         """Return if the ledger answers and is at the newest schema.
 

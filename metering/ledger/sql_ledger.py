@@ -268,6 +268,33 @@ class SqlLedger(Ledger):
             connection.execute(self._db.upsert(tables.note), {"name": key, "content": value})
 
     @override
+    def swap(self, key: str, *, expected: str | None, value: str | None) -> bool:
+        note = tables.note
+        with self._db.writing() as connection:
+            if expected is None:
+                if value is None:
+                    found = connection.execute(select(note.c.name).where(note.c.name == key))
+                    return found.first() is None
+                added = self._db.insert_once(note).values(name=key, content=value)
+                return connection.execute(added.returning(note.c.name)).first() is not None
+            there = (note.c.name == key) & (note.c.content == expected)
+            if value is None:
+                changed = connection.execute(delete(note).where(there).returning(note.c.name))
+            else:
+                written = update(note).where(there).values(content=value)
+                changed = connection.execute(written.returning(note.c.name))
+            return changed.first() is not None
+
+    @override
+    def notes(self, prefix: str) -> dict[str, str]:
+        note = tables.note
+        wanted = select(note.c.name, note.c.content).order_by(note.c.name)
+        begins = note.c.name.startswith(prefix, autoescape=True)
+        with self._db.reading() as connection:
+            rows = connection.execute(wanted.where(begins)).all()
+            return {name: content for name, content in rows if name.startswith(prefix)}
+
+    @override
     def check(self) -> None:
         schema.check_revision(self._db)
 

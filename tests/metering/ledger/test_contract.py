@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime, timedelta, timezone
 
 import numpy as np
@@ -402,3 +403,46 @@ def test_a_closed_ledger_says_so(url):
 
     with pytest.raises(LedgerUnavailable, match="was closed: open it again"):
         ledger.get("profiles")
+
+
+# Notes that several processes change
+
+
+def test_a_note_is_swapped_only_if_it_says_what_was_expected(ledger):
+    assert not ledger.swap("lease", expected="a", value="b")
+    assert ledger.swap("lease", expected=None, value="a")
+    assert not ledger.swap("lease", expected=None, value="b")
+    assert not ledger.swap("lease", expected="x", value="b")
+    assert ledger.get("lease") == "a"
+
+    assert ledger.swap("lease", expected="a", value="b")
+    assert ledger.get("lease") == "b"
+
+
+def test_a_note_is_taken_away_only_if_it_says_what_was_expected(ledger):
+    ledger.put("lease", "a")
+
+    assert not ledger.swap("lease", expected="b", value=None)
+    assert ledger.swap("lease", expected="a", value=None)
+    assert ledger.get("lease") is None
+    assert ledger.swap("lease", expected=None, value=None)
+
+
+def test_of_many_that_swap_at_once_one_wins(ledger):
+    ledger.put("lease", "0")
+    with ThreadPoolExecutor(8) as pool:
+        won = list(
+            pool.map(lambda n: ledger.swap("lease", expected="0", value=str(n)), range(1, 9))
+        )
+
+    assert sum(won) == 1
+    assert ledger.get("lease") == str(won.index(True) + 1)
+
+
+def test_notes_are_found_by_how_their_names_begin(ledger):
+    for name in ("journal/b", "journal/a", "journal_", "Journal/c", "journal"):
+        ledger.put(name, name.upper())
+
+    assert ledger.notes("journal/") == {"journal/a": "JOURNAL/A", "journal/b": "JOURNAL/B"}
+    assert list(ledger.notes("journal_")) == ["journal_"]
+    assert ledger.notes("x") == {}
