@@ -54,7 +54,7 @@ def back_up(settings: Settings, target: Path, *, with_store: bool, now: datetime
         HomeError: It is no home; or its store is asked for, and a process has it open.
         JournalError: The journal's meta file is damaged.
     """
-    home = Home(settings.home)
+    home = Home(settings.home, settings.config)
     home.check()
     path = target / _name(home, now) if target.is_dir() else target
     with ExitStack() as stack:
@@ -75,7 +75,7 @@ def back_up(settings: Settings, target: Path, *, with_store: bool, now: datetime
 
 
 def _name(home: Home, now: datetime) -> str:
-    sites = "-".join(each.site.id for each in load_home_sites(home.path))[:60]
+    sites = "-".join(each.site.id for each in load_home_sites(home.given))[:60]
     return f"tanyuan-{sites}-{now.astimezone(UTC):%Y%m%dT%H%M%SZ}{SUFFIX}"
 
 
@@ -189,6 +189,7 @@ def _own_files(
 ) -> Iterator[tuple[str, Path]]:
     """Everything else in the home: site files, factors, profiles, what was exported."""
     ledger = ledger_file(settings)
+    left_out += _elsewhere(home)
     for where, folders, files in os.walk(home.path):
         place = Path(where)
         if place == home.path:
@@ -204,6 +205,14 @@ def _own_files(
                 yield path.relative_to(home.path).as_posix(), path
             elif reason:
                 _leave_out(left_out, home, path, reason)
+
+
+def _elsewhere(home: Home) -> list[dict[str, str]]:
+    """The folder of site files, where it lies outside of the home."""
+    if home.config is None or home.config.is_relative_to(home.path):
+        return []
+    reason = "TANYUAN_CONFIG names another folder: keep that one with your other configuration"
+    return [{"name": str(home.config), "reason": reason}]
 
 
 def _is_derived(home: Home, folder: str) -> bool:

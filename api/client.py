@@ -51,7 +51,7 @@ def ask(
         HomeError: Nothing runs, and the home cannot be opened.
     """
     given = {name: value for name, value in (params or {}).items() if value is not None}
-    running = Home(settings.home).running()
+    running = Home(settings.home, settings.config).running()
     if running is not None:
         transport = httpx2.AsyncHTTPTransport()
         base = f"http://{_host(settings.http_bind)}:{running.http_port}"

@@ -23,9 +23,10 @@ from api.figures import Figures, Scope
 from api.home import Home, Running
 from api.output import text_of
 from api.quota_answers import quota_document
-from api.running import doors, stop_signals, wait_for
+from api.running import doors
 from api.services import Services, open_services
 from api.settings import Settings, load_settings
+from api.signals import stop_signals, wait_for
 from api.tracing import trace
 from ingest.publisher import Broker, Published
 from ingest.simulated_reports import FaultReport
@@ -111,10 +112,10 @@ def _send_year(
                         raise told
                     acked, done = told
                     progress.update(sent, completed=acked)
-                progress.update(kept, completed=services.projector.counts.position)
+                progress.update(kept, completed=services.line.position)
         while services.line.catch_up(0.5) is not None:
-            progress.update(kept, completed=services.projector.counts.position)
-        progress.update(kept, completed=services.projector.counts.position)
+            progress.update(kept, completed=services.line.position)
+        progress.update(kept, completed=services.line.position)
 
 
 @contextmanager
@@ -260,7 +261,7 @@ def _trace_one(services: Services, figures: Figures, console: Console) -> None:
     """Follow one hour of the first main meter to its telegram."""
     main = figures.site.boundary("electricity")[0].point
     instant = datetime(YEAR, 7, 3, 10, tzinfo=figures.site.timezone)
-    document: Document = trace(figures, services.journal, main.id, instant, "hour", emissions=True)
+    document: Document = trace(figures, services.journals, main.id, instant, "hour", emissions=True)
     console.rule("One figure, back to its telegram")
     energy = document["energy"]
     emission = document["emissions"][0]
@@ -313,5 +314,5 @@ def _say_where(settings: Settings, running: Running, console: Console) -> None:
 
 def _stay(services: Services) -> None:
     stop = Event()
-    with stop_signals(services, stop):
+    with stop_signals(stop, services.reload):
         wait_for(stop)

@@ -59,7 +59,7 @@ def examine(settings: Settings, *, now: datetime, deep: bool) -> list[Check]:
     """Make every check, in an order in which the first `fail` is the one to mend first."""
     from api import doctor_home, doctor_machine, doctor_parts
 
-    home = Home(settings.home)
+    home = Home(settings.home, settings.config)
     patient = Patient(settings, home, home.running(), now, deep)
     found: list[Check] = []
     for family in (doctor_machine, doctor_home, doctor_parts):

@@ -175,7 +175,7 @@ def check_sites(patient: Patient) -> Sequence[Check]:
     profiles = load_profiles(*_own_profiles(patient))
     try:
         registers = frozenset(REGISTERS) | frozenset(profiles.registers)
-        loaded = load_home_sites(patient.home.path, registers=registers)
+        loaded = load_home_sites(patient.home.given, registers=registers)
     except SiteErrors as errors:
         return [Check("sites", "fail", str(errors), "Mend the lines named, then: tanyuan check")]
     sites = [each.site for each in loaded]

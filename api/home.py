@@ -35,6 +35,18 @@ class Home:
     """The paths of one installation."""
 
     path: Path
+    config: Path | None = None
+    """Where site files, factors and profiles are, if not in the home itself."""
+
+    @property
+    def given(self) -> Path:
+        """Where site files, factors and profiles are."""
+        return self.config or self.path
+
+    @property
+    def has_sites(self) -> bool:
+        """Whether there is a site file, or a folder of them."""
+        return (self.given / "site.yaml").is_file() or (self.given / "sites").is_dir()
 
     @property
     def journal(self) -> Path:
@@ -49,12 +61,12 @@ class Home:
     @property
     def factors(self) -> Path:
         """The installation's own emission factors."""
-        return self.path / "factors"
+        return self.given / "factors"
 
     @property
     def profiles(self) -> Path:
         """The installation's own device profiles."""
-        return self.path / "profiles"
+        return self.given / "profiles"
 
     @property
     def run_file(self) -> Path:
@@ -72,11 +84,17 @@ class Home:
         Raises:
             HomeError: It is not.
         """
-        if not (self.path / "site.yaml").is_file() and not (self.path / "sites").is_dir():
+        if self.has_sites:
+            return
+        if self.config:
             raise HomeError(
-                f"Wanted a home with site.yaml or sites/ at {self.path}, found none. "
-                f"Make one with: tanyuan --home {self.path} init"
+                f"Wanted site.yaml or sites/ in {self.config}, which TANYUAN_CONFIG names, found "
+                "none. Put the site files there."
             )
+        raise HomeError(
+            f"Wanted a home with site.yaml or sites/ at {self.path}, found none. "
+            f"Make one with: tanyuan --home {self.path} init"
+        )
 
     def init(self) -> list[Path]:
         """Write a new home with a commented `site.yaml`; return the files made.
@@ -84,10 +102,10 @@ class Home:
         Raises:
             HomeError: There is a home already.
         """
-        if (self.path / "site.yaml").exists() or (self.path / "sites").exists():
-            raise HomeError(f"{self.path} is a home already; nothing was changed.")
+        if (self.given / "site.yaml").exists() or (self.given / "sites").exists():
+            raise HomeError(f"{self.given} is a home already; nothing was changed.")
         self.factors.mkdir(parents=True, exist_ok=True)
-        site = self.path / "site.yaml"
+        site = self.given / "site.yaml"
         site.write_bytes(resources.files("metering").joinpath("data/site.yaml").read_bytes())
         return [site, self.factors]
 

@@ -1,23 +1,34 @@
-"""The line from the journal to the hours: keeps it moving, and says how far it is behind."""
+"""The line from the journals to the hours: keeps it moving, and says how far it is behind.
+
+One process may do all of it. Where several share the work, each has the part it does itself: what
+others do it sees in the ledger, the positions of journals and the rounds of recomputation.
+"""
 
 from __future__ import annotations
 
 import logging
 import threading
 import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 
 from api.compute import Recompute
-from ingest.journal import Journal
+from api.journals import Journals, wait_for_positions
+from ingest.journal_reader import RecordNotFound
 from ingest.projector import Projector
-from metering.ledger.port import LedgerUnavailable
-from metering.store.port import StoreUnavailable
+from ingest.segments import JournalError
+from metering.ledger.port import Ledger, LedgerUnavailable
+from metering.store.port import ReadingStore, StoreUnavailable
 
 log = logging.getLogger(__name__)
 
 PAUSE_S = 0.25
 """Dirty spans are gathered this long before they are worked off."""
+
+_ASK_S = 2.0
+"""How long another process may take to say how far its journal is."""
 
 RETRY_S = 2.0
 """How long to wait after the store or the ledger did not answer."""
@@ -31,15 +42,49 @@ class Behind:
     """Accepted messages not yet in the store; 0: only hours are missing."""
     oldest: datetime | None
     """When the oldest of them arrived."""
+    unknown: tuple[str, ...] = ()
+    """Journals whose processes did not answer: they may hold more."""
+
+
+_ROUNDS = "recompute.rounds"
+"""The note in which whoever recomputes says which round it began and which it finished."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rounds:
+    """Rounds of recomputation, wherever they are made."""
+
+    begun: int
+    finished: int
+
+
+def rounds_of(ledger: Ledger) -> Rounds:
+    """The rounds as they were last said."""
+    begun, _, finished = (ledger.get(_ROUNDS) or "0 0").partition(" ")
+    return Rounds(int(begun), int(finished))
 
 
 @dataclass(slots=True)
 class Line:
-    """Journal → projector → recompute, in threads of their own or step by step."""
+    """Journals → projector → recompute, in threads of their own or step by step.
 
-    journal: Journal
-    projector: Projector
+    Attributes:
+        journals: Of the installation.
+        store: Where readings and hours are.
+        ledger: Where positions and dirty ranges are.
+        projector: Moves this home's journal into the store; None if it has none.
+        recompute: Makes the hours.
+        recomputes: Whether this process does; else another one's rounds are waited for.
+        shared: Whether other processes may keep journals or ask for rounds.
+    """
+
+    journals: Journals
+    store: ReadingStore
+    ledger: Ledger
+    projector: Projector | None
     recompute: Recompute
+    recomputes: bool = True
+    shared: bool = False
     _stop: threading.Event = field(default_factory=threading.Event)
     _poke: threading.Event = field(default_factory=threading.Event)
     _threads: list[threading.Thread] = field(default_factory=list)
@@ -47,12 +92,38 @@ class Line:
 
     @property
     def moving(self) -> bool:
-        """Whether threads keep the line moving."""
-        return bool(self._threads)
+        """Whether threads, here or elsewhere, keep the line moving."""
+        return bool(self._threads) or not self.recomputes
+
+    @property
+    def lag(self) -> int:
+        """Messages that are not in the store yet, of other journals as they last said."""
+        own = self.projector.lag if self.projector is not None else 0
+        if not self.shared:
+            return own
+        store_id, places = self.store.store_id, self.journals.places()
+        at = {name: self.ledger.position(store_id=store_id, journal=name) for name in places}
+        return own + sum(max(0, p.last_sequence - at[name]) for name, p in places.items())
+
+    @property
+    def position(self) -> int:
+        """The newest message of this home's journal that is in the store."""
+        return self.projector.counts.position if self.projector is not None else 0
+
+    @property
+    def errors(self) -> list[str]:
+        """What keeps the line from moving now."""
+        projector = self.projector.counts.last_error if self.projector is not None else None
+        return [error for error in (self.last_error, projector) if error]
 
     def start(self) -> None:
-        """Keep the line moving until `stop`."""
-        work = {"projector": self._project, "recompute": self._recompute}
+        """Keep this process's part of the line moving until `stop`."""
+        self._stop.clear()
+        work: dict[str, Callable[[], None]] = {}
+        if self.projector is not None:
+            work["projector"] = partial(self.projector.run, self._stop)
+        if self.recomputes:
+            work["recompute"] = self._recompute
         self._threads = [
             threading.Thread(target=target, name=name, daemon=True) for name, target in work.items()
         ]
@@ -67,16 +138,13 @@ class Line:
             thread.join(timeout_s)
         self._threads = []
 
-    def _project(self) -> None:
-        self.projector.run(self._stop)
-
     def _recompute(self) -> None:
         while not self._stop.is_set():
             self._poke.wait(PAUSE_S)
             self._poke.clear()
             try:
-                if self.recompute.ledger.count_dirty():
-                    self.recompute.work_off()
+                if self.ledger.count_dirty():
+                    self._round()
                 self.last_error = ""
             except (StoreUnavailable, LedgerUnavailable) as error:
                 self.last_error = str(error)
@@ -87,22 +155,81 @@ class Line:
                 log.exception("recompute: a fault of ours; tried again in a minute")
                 self._stop.wait(60.0)
 
+    def _round(self) -> None:
+        """Work off what is dirty; where others wait for it, say so before and after."""
+        if not self.shared:
+            self.recompute.work_off()
+            return
+        before = rounds_of(self.ledger)
+        self.ledger.put(_ROUNDS, f"{before.begun + 1} {before.finished}")
+        self.recompute.work_off()
+        self.ledger.put(_ROUNDS, f"{before.begun + 1} {before.begun + 1}")
+
     def catch_up(self, wait_s: float) -> Behind | None:
         """Include everything that was acknowledged before this call.
 
         Returns:
             None when it is; else what is missing after `wait_s` seconds.
         """
-        target = self.journal.last_sequence
         deadline = time.monotonic() + wait_s
-        if not self.moving:
-            self.projector.drain(wait_s)
+        missing = self._catch_up_here(wait_s) or self._catch_up_others(deadline)
+        if missing is not None:
+            return missing
+        return self._hours_here(deadline) if self.recomputes else self._hours_there(deadline)
+
+    def _catch_up_here(self, wait_s: float) -> Behind | None:
+        own, projector = self.journals.own, self.projector
+        if own is None or projector is None:
+            return None
+        target = own.last_sequence
+        if self._threads:
+            projector.wait_until(target, wait_s)
+        else:
+            projector.drain(wait_s)
+        position = projector.counts.position
+        if position >= target:
+            return None
+        waiting = own.read(position, limit=1)
+        oldest = datetime.fromtimestamp(waiting[0].received_at / 1e6, UTC) if waiting else None
+        return Behind(target - position, oldest)
+
+    def _catch_up_others(self, deadline: float) -> Behind | None:
+        """Wait for the journals that other processes keep, as far as they are now."""
+        if not self.shared:
+            return None
+        places = self.journals.places()
+        timeout_s = min(_ASK_S, max(0.1, deadline - time.monotonic()))
+        newest = {
+            name: self.journals.newest(place, timeout_s=timeout_s) for name, place in places.items()
+        }
+        unknown = [name for name, sequence in newest.items() if sequence is None]
+        # Of a journal that cannot be asked at least what it last said of itself is waited for.
+        wanted = {
+            name: places[name].last_sequence if sequence is None else sequence
+            for name, sequence in newest.items()
+        }
+        missing = wait_for_positions(self.ledger, self.store.store_id, wanted, until=deadline)
+        if not missing and not unknown:
+            return None
+        return Behind(sum(missing.values()), self._oldest_of(missing), tuple(unknown))
+
+    def _oldest_of(self, missing: Mapping[str, int]) -> datetime | None:
+        """When the oldest message arrived that is not in the store, as far as it can be asked."""
+        found = []
+        for name in missing:
+            at = self.ledger.position(store_id=self.store.store_id, journal=name)
+            try:
+                found += [r.received_at for r in self.journals.reader(name).read(at, limit=1)]
+            except (JournalError, RecordNotFound):
+                continue
+        return datetime.fromtimestamp(min(found) / 1e6, UTC) if found else None
+
+    def _hours_here(self, deadline: float) -> Behind | None:
+        if not self._threads:
             self.recompute.work_off()
-            return self._behind(target)
-        if not self.projector.wait_until(target, wait_s):
-            return self._behind(target)
+            return None
         wanted = self.recompute.begun + 1
-        while self.recompute.ledger.count_dirty() or self.recompute.busy:
+        while self.ledger.count_dirty() or self.recompute.busy:
             if self.recompute.finished >= wanted:
                 break
             if time.monotonic() >= deadline:
@@ -111,10 +238,13 @@ class Line:
             time.sleep(0.01)
         return None
 
-    def _behind(self, target: int) -> Behind | None:
-        position = self.projector.counts.position
-        if position >= target:
-            return None
-        waiting = self.journal.read(position, limit=1)
-        oldest = datetime.fromtimestamp(waiting[0].received_at / 1e6, UTC) if waiting else None
-        return Behind(target - position, oldest)
+    def _hours_there(self, deadline: float) -> Behind | None:
+        """Wait for a round of another process that began after now."""
+        wanted = rounds_of(self.ledger).begun + 1
+        pause = 0.02
+        while self.ledger.count_dirty() and rounds_of(self.ledger).finished < wanted:
+            if time.monotonic() >= deadline:
+                return Behind(0, None)
+            time.sleep(pause)
+            pause = min(2 * pause, 0.2)
+        return None

@@ -15,6 +15,7 @@ from api.auth import NotAllowed
 from api.catalog import SiteNotFound
 from api.figures import NotCountable
 from api.home import HomeBusy, HomeError
+from api.journals import NoSuchJournal
 from api.questions import BadQuestion
 from api.tracing import NothingToTrace
 from carbon.emissions import MixedGasBases
@@ -45,6 +46,7 @@ STATUS: dict[type[Exception], tuple[int, str]] = {
     MeterNotFound: (404, "No such meter"),
     NothingToTrace: (404, "Nothing to trace"),
     NotQuarantined: (404, "Not in quarantine"),
+    NoSuchJournal: (404, "No such journal"),
     FactorNotFound: (409, "No emission factor"),
     MixedGasBases: (409, "Gas bases differ"),
     BadReferenceCondition: (409, "Reference condition cannot be read"),

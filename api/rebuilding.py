@@ -18,7 +18,7 @@ def rebuild_home(settings: Settings) -> Document:
     Raises:
         HomeBusy: A running process owns the home.
     """
-    home = Home(settings.home)
+    home = Home(settings.home, settings.config)
     home.check()
     running = home.running()
     if running is not None:
@@ -34,7 +34,7 @@ def rebuild_home(settings: Settings) -> Document:
         services.catch_up()
         readings = sum(each.count for each in services.store.summaries())
         return {
-            "messages": services.journal.last_sequence,
+            "messages": services.journals.own.last_sequence if services.journals.own else 0,
             "readings": readings,
             "quarantined": sum(services.ledger.quarantine_counts().values()),
             "set_aside": [path.name for path in moved],

@@ -52,7 +52,7 @@ def restore(
         RestoreRefused: There is something in that place; or the backup does not fit.
         ArchiveDamaged: The backup cannot be relied on; nothing was made.
     """
-    home = Home(settings.home)
+    home = Home(settings.home, settings.config)
     _check_place(home, settings)
     say(f"checking {file}")
     try:

@@ -15,7 +15,10 @@ from api.catalog import Catalog
 from api.compute import Recompute
 from api.figures import Figures
 from api.home import Home
+from api.journals import Journals
 from api.line import Behind, Line
+from api.quarantines import Quarantines
+from api.roles import SCHEDULE, UP, Role, check_role
 from api.settings import Settings
 from carbon.factor_files import load_registry
 from carbon.registry import Registry
@@ -25,7 +28,6 @@ from ingest.listener import Listener
 from ingest.profile_model import Profiles
 from ingest.profiles import load_profiles
 from ingest.projector import Projector
-from ingest.quarantine import Quarantine
 from metering.ledger.port import Ledger
 from metering.ledger.sql_ledger import open_ledger
 from metering.periods import utc_text
@@ -44,14 +46,17 @@ class Services:
 
     settings: Settings
     home: Home
-    journal: Journal
+    role: Role
+    journal: Journal | None
+    """Of this home; None where other processes keep the journals."""
+    journals: Journals
     store: ReadingStore
     ledger: Ledger
     catalog: Catalog
     profiles: Profiles
     registry: Registry
-    projector: Projector
-    quarantine: Quarantine
+    projector: Projector | None
+    quarantine: Quarantines
     recompute: Recompute
     line: Line
     context: Context
@@ -65,6 +70,12 @@ class Services:
         """Who may ask: nobody is turned away where no token is set."""
         secret = self.settings.http_token
         return [secret.get_secret_value(), self.run_token] if secret else []
+
+    @property
+    def own_tokens(self) -> list[str]:
+        """What opens doors that nobody may use without a token."""
+        secret = self.settings.http_token
+        return [self.run_token, *([secret.get_secret_value()] if secret else [])]
 
     def now(self) -> datetime:
         """The time."""
@@ -86,7 +97,10 @@ class Services:
         if behind is None:
             return document
         oldest = utc_text(behind.oldest) if behind.oldest else None
-        return document | {"behind": {"messages": behind.messages, "oldest": oldest}}
+        found: Document = {"messages": behind.messages, "oldest": oldest}
+        if behind.unknown:
+            found["unknown"] = list(behind.unknown)
+        return document | {"behind": found}
 
     def catch_up(self) -> Behind | None:
         """Include everything acknowledged before now, or say what is missing."""
@@ -103,24 +117,32 @@ class Services:
         registry = load_registry(self.home.factors)
         changed = self.catalog.load(now=self.now())
         self.registry = registry
-        with self.recompute.paused():
-            self.catalog.apply(self.store, registry)
         self.context = Context.of(self.catalog.sites().values(), self.profiles)
-        self.quarantine.replay_all_if_changed()
+        self.apply()
         return changed
+
+    def apply(self) -> None:
+        """Let go of what other definitions made, and read again what they could not read."""
+        if self.role.recomputes:
+            with self.recompute.paused():
+                self.catalog.apply(self.store, self.registry)
+        if self.journal is not None:
+            self.quarantine.of(self.journal.journal_id).replay_all_if_changed()
 
 
 @contextmanager
-def open_services(settings: Settings) -> Iterator[Services]:
-    """Own a home and open everything in it.
+def open_services(settings: Settings, role: Role = UP) -> Iterator[Services]:
+    """Own a home and open what a role needs in it.
 
     Raises:
         HomeError: It is no home, or another process owns it.
         SiteErrors: A site file cannot be used.
         FactorFileError: A factor file cannot be used.
         ProfileErrors: A profile cannot be used.
+        SettingsError: The settings do not let several processes share an installation.
     """
-    home = Home(settings.home)
+    check_role(role, settings)
+    home = Home(settings.home, settings.config)
     home.check()
     with ExitStack() as stack:
         stack.enter_context(home.owned())
@@ -128,20 +150,38 @@ def open_services(settings: Settings) -> Iterator[Services]:
         profiles = load_profiles(*([home.profiles] if home.profiles.is_dir() else []))
         ledger = open_ledger(settings.ledger_url)
         stack.callback(ledger.close)
-        catalog = Catalog(home.path, ledger, profiles.registers)
+        catalog = Catalog(home.given, ledger, profiles.registers)
         catalog.load(now=datetime.now(UTC))
-        journal = Journal(
-            home.journal,
-            segment_bytes=settings.journal_segment_mb << 20,
-            archive=settings.journal_archive,
-            min_free_bytes=settings.min_free_mb << 20,
-        )
-        stack.callback(journal.close)
+        journal = open_journal(settings, home) if role.accepts else None
+        if journal is not None:
+            stack.callback(journal.close)
+        secret = settings.http_token
+        token = secret.get_secret_value() if secret else None
+        journals = Journals(journal, ledger, token=token)
+        stack.callback(journals.close)
         store = open_store(settings, home)
         stack.callback(store.close)
-        services = _joined(settings, home, journal, store, ledger, catalog, profiles, registry)
+        services = _joined(
+            settings, home, role, journals, store, ledger, catalog, profiles, registry
+        )
         stack.callback(services.line.stop)
+        if role is not SCHEDULE:  # which does so once it leads
+            services.apply()
         yield services
+
+
+def open_journal(settings: Settings, home: Home) -> Journal:
+    """The journal of a home, for writing.
+
+    Raises:
+        JournalError: Another process has it open, or it cannot be read.
+    """
+    return Journal(
+        home.journal,
+        segment_bytes=settings.journal_segment_mb << 20,
+        archive=settings.journal_archive,
+        min_free_bytes=settings.min_free_mb << 20,
+    )
 
 
 def open_store(settings: Settings, home: Home) -> ReadingStore:
@@ -168,41 +208,46 @@ def open_store(settings: Settings, home: Home) -> ReadingStore:
 def _joined(
     settings: Settings,
     home: Home,
-    journal: Journal,
+    role: Role,
+    journals: Journals,
     store: ReadingStore,
     ledger: Ledger,
     catalog: Catalog,
     profiles: Profiles,
     registry: Registry,
 ) -> Services:
-    catalog.apply(store, registry)
     context = Context.of(catalog.sites().values(), profiles)
     held: list[Services] = []
 
     def current_context() -> Context:
         return held[0].context if held else context
 
-    projector = Projector(journal, store, ledger, current_context)
-    quarantine = Quarantine(journal, store, ledger, current_context)
+    journal = journals.own
+    projector = Projector(journal, store, ledger, current_context) if journal else None
     recompute = Recompute(
         store, ledger, catalog.sites, lambda: held[0].registry, profiles.registers
+    )
+    shared = settings.store == "influxdb"
+    line = Line(
+        journals, store, ledger, projector, recompute, recomputes=role.recomputes, shared=shared
     )
     services = Services(
         settings=settings,
         home=home,
+        role=role,
         journal=journal,
+        journals=journals,
         store=store,
         ledger=ledger,
         catalog=catalog,
         profiles=profiles,
         registry=registry,
         projector=projector,
-        quarantine=quarantine,
+        quarantine=Quarantines(journals, store, ledger, current_context),
         recompute=recompute,
-        line=Line(journal, projector, recompute),
+        line=line,
         context=context,
         started_at=datetime.now(UTC),
     )
     held.append(services)
-    quarantine.replay_all_if_changed()
     return services

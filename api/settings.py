@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import socket
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -39,6 +40,8 @@ class Settings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     home: Path
+    config: Path | None = Field(None, description="Folder of site.yaml, factors/ and profiles/")
+    advertise: str | None = Field(None, description="URL under which others reach this process")
     bind: str = Field("127.0.0.1", description="Address of both doors")
     mqtt_port: int = Field(1883, ge=0, le=65535, description="MQTT listener; 0 takes a free port")
     http_port: int = Field(8400, ge=0, le=65535, description="API and console; 0 takes a free port")
@@ -65,6 +68,15 @@ class Settings(BaseModel):
     answer_wait_s: float = Field(10.0, ge=0, description="How long an answer waits to be current")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     log_format: LogFormat = Field("text", description="One line an event: text or json")
+
+    def advertised_url(self, port: int) -> str:
+        """Under which URL other processes reach the HTTP door, which has this port."""
+        if self.advertise:
+            return self.advertise
+        if self.http_bind in ("0.0.0.0", "::"):
+            return f"http://{socket.gethostname()}:{port}"
+        host = f"[{self.http_bind}]" if ":" in self.http_bind else self.http_bind
+        return f"http://{host}:{port}"
 
     @property
     def is_local(self) -> bool:

@@ -8,7 +8,8 @@ import numpy as np
 
 from api.answers import Document, factor_document, row_documents
 from api.figures import Figures, Scope
-from ingest.journal_reader import JournalReader, RecordNotFound
+from api.journals import Journals
+from ingest.journal_reader import RecordNotFound
 from ingest.segments import JournalError
 from metering.periods import Every, Period, edges, from_us, local_day, midnight, to_us, utc_text
 from metering.pipeline import Streams
@@ -25,7 +26,7 @@ class NothingToTrace(LookupError):
 
 
 def trace(
-    figures: Figures, journal: JournalReader, point_id: str, instant: datetime, every: Every,
+    figures: Figures, journals: Journals, point_id: str, instant: datetime, every: Every,
     *, emissions: bool,
 ) -> Document:  # fmt: skip
     """Follow the figure of the interval that holds an instant back to its telegrams.
@@ -62,7 +63,7 @@ def trace(
             f"{utc_text(period.end)}; look at /latest and the quarantine."
         )
     document["readings"] = _readings(readings, document["increments"])
-    document["telegrams"] = _telegrams(journal, document["readings"])
+    document["telegrams"] = _telegrams(journals, document["readings"])
     document["definition"] = _definition(point)
     return document
 
@@ -130,16 +131,14 @@ def _readings(readings: Readings, steps: list[Document]) -> list[Document]:
     return found
 
 
-def _telegrams(journal: JournalReader, readings: list[Document]) -> list[Document]:
+def _telegrams(journals: Journals, readings: list[Document]) -> list[Document]:
     """The messages the readings came in, byte for byte."""
     wanted = sorted({(each["journal"], each["sequence"]) for each in readings})
     found = []
     for name, sequence in wanted:
         document: Document = {"journal": name, "sequence": sequence}
         try:
-            if name != journal.journal_id:
-                raise RecordNotFound(f"journal {name} is not in this home")
-            record = journal.record(sequence)
+            record = journals.record(name, sequence)
         except (RecordNotFound, JournalError) as error:
             document["error"] = str(error)
         else:

@@ -21,6 +21,7 @@ from ingest.context import Context
 from ingest.decoding import Decoded
 from ingest.journal_records import Record
 from ingest.keeping import decode_sparing, keep
+from ingest.remote_journal import JournalUnavailable
 from ingest.segments import JournalDamaged
 from metering.findings import Finding
 from metering.ledger.port import Ledger, LedgerUnavailable, Noted
@@ -158,7 +159,7 @@ class Projector:
         while not stop.is_set():
             try:
                 done = self.step()
-            except (StoreUnavailable, LedgerUnavailable) as error:
+            except (StoreUnavailable, LedgerUnavailable, JournalUnavailable) as error:
                 if self.counts.last_error is None:
                     log.warning("projector: waits, nothing is lost: %s", error)
                 self._count_error(error)
@@ -167,11 +168,19 @@ class Projector:
                 self._count_error(error)
             else:
                 wait_s, self.counts.last_error = self._settings.first_wait_s, None
-                if not self.lag and self._journal.wait_for(done.position, timeout=0.5):
+                if not self.lag and self._comes(done.position):
                     stop.wait(self._settings.linger_s)
                 continue
             stop.wait(wait_s)
             wait_s = min(2 * wait_s, self._settings.longest_wait_s)
+
+    def _comes(self, position: int) -> bool:
+        """Wait a moment for another message; a journal that cannot be asked has none."""
+        try:
+            return self._journal.wait_for(position, timeout=0.5)
+        except JournalUnavailable as error:
+            self._count_error(error)
+            return False
 
     def drain(self, timeout: float) -> bool:
         """Project all there is; False if that was not done in time [s].
@@ -187,7 +196,7 @@ class Projector:
                 self.step()
                 if not self.lag:
                     return True
-            except (StoreUnavailable, LedgerUnavailable) as error:
+            except (StoreUnavailable, LedgerUnavailable, JournalUnavailable) as error:
                 failure = error
                 time.sleep(max(0.0, min(wait_s, deadline - time.monotonic())))
                 wait_s = min(2 * wait_s, self._settings.longest_wait_s)

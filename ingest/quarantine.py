@@ -7,7 +7,7 @@ its own sequence and arrival, so that a rebuild gives the same.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Final, Protocol
@@ -16,14 +16,14 @@ from ingest.context import Context
 from ingest.journal_reader import RecordNotFound
 from ingest.journal_records import Record
 from ingest.keeping import decode_sparing, keep
-from ingest.segments import JournalDamaged
+from ingest.segments import JournalError
 from metering.ledger.port import Ledger, QuarantineEntry
 from metering.store.port import ReadingStore
 
 log = logging.getLogger(__name__)
 
 FINGERPRINT_KEY: Final = "quarantine.fingerprint"
-"""Under which the ledger keeps the sites and profiles of the last full replay."""
+"""Under which, with the journal, the ledger keeps the sites and profiles of the last replay."""
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _AT_ONCE: Final = 2_000
@@ -147,19 +147,24 @@ class Quarantine:
         chosen = self._ledger.quarantined(sequence=sequence, code=code)
         own = {e.sequence for e in chosen if e.journal == self._journal.journal_id}
         done = Replayed(gone=len({(e.journal, e.sequence) for e in chosen}) - len(own))
-        ordered = sorted(own)
+        return self.replay_messages(own, done)
+
+    def replay_messages(self, sequences: Collection[int], before: Replayed) -> Replayed:
+        """Decode some messages of this journal again; counts go on from those before."""
+        ordered, done = sorted(sequences), before
         for start in range(0, len(ordered), _AT_ONCE):
             done = self._replay_some(ordered[start : start + _AT_ONCE], done)
         log.info("quarantine: replayed %d messages, %d closed", done.messages, done.closed)
         return done
 
     def replay_all_if_changed(self) -> Replayed | None:
-        """Replay everything open if sites or profiles changed since that was last done."""
+        """Replay what is open of this journal if sites or profiles changed since the last time."""
         fingerprint = self._context().fingerprint
-        if self._ledger.get(FINGERPRINT_KEY) == fingerprint:
+        key = f"{FINGERPRINT_KEY}.{self._journal.journal_id}"
+        if self._ledger.get(key) == fingerprint:
             return None
         done = self.replay()
-        self._ledger.put(FINGERPRINT_KEY, fingerprint)
+        self._ledger.put(key, fingerprint)
         return done
 
     def _replay_some(self, sequences: Sequence[int], before: Replayed) -> Replayed:
@@ -189,7 +194,7 @@ class Quarantine:
         for sequence in sequences:
             try:
                 yield self._journal.record(sequence)
-            except (JournalDamaged, RecordNotFound) as error:
+            except (JournalError, RecordNotFound) as error:
                 log.warning("quarantine: message %d stays: %s", sequence, error)
 
     def _open_entries(self, sequences: set[int]) -> Iterator[QuarantineEntry]:

@@ -8,11 +8,18 @@ from typing import Any, TypeVar
 import click
 
 from api.client import Reply, ask
+from api.home import Home
 from api.output import print_json, stderr
 
 PREFIX = "/api/v1"
 
 Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+def home_of(context: click.Context) -> Home:
+    """The home that the command works on."""
+    settings = context.obj.settings
+    return Home(settings.home, settings.config)
 
 
 def as_json(command: Command) -> Command:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import click
 
 from api.answers import to_json
-from api.commands.asking import as_json
-from api.home import Home
+from api.commands.asking import as_json, home_of
 from api.output import print_json, print_table
 from api.problems import document
 from carbon.factor_files import check as check_factors
@@ -27,7 +26,7 @@ def list_(context: click.Context, key: str | None, region: str | None, json_out:
     """List every factor with its source and how well it was verified."""
     rows = [
         row
-        for row in load_registry(Home(context.obj.settings.home).factors).list()
+        for row in load_registry(home_of(context).factors).list()
         if key in (None, row["key"]) and region in (None, row["region"])
     ]
     if json_out:
@@ -43,7 +42,7 @@ def list_(context: click.Context, key: str | None, region: str | None, json_out:
 @click.pass_context
 def check(context: click.Context, json_out: bool) -> int:
     """Check the factor files of the home and those that were shipped."""
-    problems = check_factors(Home(context.obj.settings.home).factors)
+    problems = check_factors(home_of(context).factors)
     if json_out and problems:
         text = "\n".join(str(problem) for problem in problems)
         print_json(

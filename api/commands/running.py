@@ -9,8 +9,8 @@ from pathlib import Path
 
 import click
 
-from api.commands.asking import as_json
-from api.home import Home, HomeError
+from api.commands.asking import as_json, home_of
+from api.home import HomeError
 from api.output import print_document, stderr, stdout
 
 
@@ -59,7 +59,7 @@ def replay(
     from ingest.replay import replay as publish
     from metering.site_files import load_home_sites
 
-    home = Home(context.obj.settings.home)
+    home = home_of(context)
     running = home.running()
     if port is None and running is None:
         raise HomeError(
@@ -73,7 +73,7 @@ def replay(
         client_id=f"tanyuan-replay-{file.stem}",
         version=5 if version == "5" else 3,
     )
-    sites = [each.site.id for each in load_home_sites(home.path)]
+    sites = [each.site.id for each in load_home_sites(home.given)]
     report = publish(
         broker,
         file,

@@ -10,7 +10,7 @@ import click
 
 from api.answers import to_json
 from api.client import ask
-from api.commands.asking import as_json, refused
+from api.commands.asking import as_json, home_of, refused
 from api.home import Home, HomeError
 from api.output import print_json, stderr
 from api.problems import document
@@ -26,7 +26,7 @@ from metering.units import REGISTERS
 @click.pass_context
 def init(context: click.Context) -> int:
     """Make a home, with a commented site.yaml to start from."""
-    home = Home(context.obj.settings.home)
+    home = home_of(context)
     made = home.init()
     for path in made:
         click.echo(f"made {path}", err=True)
@@ -41,7 +41,7 @@ def init(context: click.Context) -> int:
 @click.pass_context
 def check(context: click.Context, site: str | None, apply: bool, json_out: bool) -> int:
     """Check SITE: a site file, or the id of one in the home; all of the home if left out."""
-    home = Home(context.obj.settings.home)
+    home = home_of(context)
     folders = [home.profiles] if home.profiles.is_dir() else []
     profiles = load_profiles(*folders)
     registers = frozenset(REGISTERS) | frozenset(profiles.registers)
@@ -68,7 +68,7 @@ def _load(home: Home, site: str | None, registers: frozenset[str]) -> Sequence[L
             LoadedSite(load_site(content, file=str(path), registers=registers), site or "", content)
         ]
     home.check()
-    loaded = load_home_sites(home.path, registers=registers)
+    loaded = load_home_sites(home.given, registers=registers)
     if site is None:
         return loaded
     found = [each for each in loaded if each.site.id == site]

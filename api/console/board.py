@@ -193,9 +193,8 @@ class Board:
         """What is wrong with the installation, and what could not be read."""
         given = self.services
         subscriber = given.subscriber
-        errors = (given.line.last_error, given.projector.counts.last_error)
         return {
-            "problems": list(dict.fromkeys([*not_ready(given), *(e for e in errors if e)])),
+            "problems": list(dict.fromkeys([*not_ready(given), *given.line.errors])),
             "broker_lost": subscriber is not None and not subscriber.connected,
             "quarantine": given.ledger.quarantine_counts(),
         }

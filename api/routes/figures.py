@@ -70,5 +70,5 @@ def read_trace(
     instant = parse_instant(at, "at")
     known = parse_day(known_by, "known_by") if known_by else None
     figures = given.figures(site, known_by=known)
-    document = trace(figures, given.journal, point, instant, every, emissions=kind == "emissions")
+    document = trace(figures, given.journals, point, instant, every, emissions=kind == "emissions")
     return answer(given.current(document, behind))

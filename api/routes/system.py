@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict
 
 from api import jobs
 from api.answers import to_json
+from api.journals import NoSuchJournal
 from api.problems import document, respond
 from api.questions import parse_day
 from api.routes.asked import Given, answer
@@ -87,10 +88,14 @@ def list_quarantine(
 
 
 @router.get("/quarantine/{sequence}")
-def show_quarantine(given: Given, sequence: int) -> Response:
+def show_quarantine(
+    given: Given,
+    sequence: int,
+    journal: Annotated[str | None, Query(description="Of which journal")] = None,
+) -> Response:
     """One message with its payload and every reason."""
     given.catch_up()
-    message = given.quarantine.show(sequence)
+    message = given.quarantine.show(sequence, journal)
     return answer(
         {
             "journal": message.journal,
@@ -148,6 +153,11 @@ async def import_upload(
 
 def _import(given: Services, path: Path, site: str | None) -> dict[str, Any]:
     sites = [given.catalog.site(site).id] if site else list(given.catalog.sites())
+    if given.journal is None:
+        raise NoSuchJournal(
+            "This process keeps no journal, and an import goes through one like a telegram. "
+            "Import at a process that does: tanyuan --home HOME-OF-A-COLLECTOR import FILE"
+        )
     report = import_file(path, given.journal, sites=sites, received_at=given.now())
     behind = given.catch_up()
     return given.current(dataclasses.asdict(report), behind)

@@ -1,0 +1,123 @@
+"""The journal of another process, read over HTTP as if it were in this home."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import orjson
+
+from ingest.journal_reader import RecordNotFound
+from ingest.journal_records import Parser, Record
+from ingest.remote_journal import JournalUnavailable, decode_records
+from ingest.segments import Damage, JournalDamaged
+
+log = logging.getLogger(__name__)
+
+TIMEOUT_S = 20.0
+LAST_SEQUENCE = "X-Tanyuan-Last-Sequence"
+
+
+class RemoteJournal:
+    """Reads a journal that another process serves; safe to use from several threads.
+
+    Args:
+        journal_id: Which journal it must be.
+        url: The process's address, such as `http://collector-1:8400`.
+        token: What it wants to see.
+    """
+
+    def __init__(self, journal_id: str, url: str, *, token: str | None) -> None:
+        self.journal_id, self.url = journal_id, url.rstrip("/")
+        headers = {"authorization": f"Bearer {token}"} if token else {}
+        self._client = httpx2.Client(
+            base_url=self.url, headers=headers, timeout=TIMEOUT_S, trust_env=False
+        )
+        self._parser, self._parsing = Parser(), threading.Lock()
+        self._last = 0
+
+    @property
+    def last_sequence(self) -> int:
+        """The newest message that is known here; reading and waiting learn of later ones."""
+        return self._last
+
+    def ask_last(self, timeout_s: float = TIMEOUT_S) -> int:
+        """Ask for the newest message.
+
+        Raises:
+            JournalUnavailable: The process does not answer.
+        """
+        self._ask(f"/journal/{self.journal_id}", {}, timeout_s)
+        return self._last
+
+    def read(self, after: int, limit: int = 10_000, *, max_bytes: int = 32 << 20) -> list[Record]:
+        """The records that follow a sequence, in order.
+
+        Raises:
+            JournalUnavailable: The process does not answer.
+            JournalDamaged: The next record cannot be read; as with a journal in this home.
+        """
+        data = self._ask(
+            f"/journal/{self.journal_id}/records",
+            {"after": after, "limit": limit, "max_bytes": max_bytes},
+            TIMEOUT_S,
+        )
+        with self._parsing:
+            return decode_records(data, first=after + 1, parser=self._parser)
+
+    def record(self, sequence: int) -> Record:
+        """One record.
+
+        Raises:
+            RecordNotFound: That sequence was never given out.
+            JournalDamaged: It cannot be read any more.
+            JournalUnavailable: The process does not answer.
+        """
+        found = self.read(sequence - 1, 1, max_bytes=1) if sequence > 0 else []
+        if not found:
+            raise RecordNotFound(
+                f"journal {self.journal_id} at {self.url} has messages up to {self._last}, "
+                f"not {sequence}"
+            )
+        return found[0]
+
+    def wait_for(self, after: int, timeout: float) -> bool:
+        """Wait until a record follows a sequence; False when none came in time [s].
+
+        Raises:
+            JournalUnavailable: The process does not answer.
+        """
+        if self._last <= after:
+            params = {"after": after, "wait_s": timeout}
+            self._ask(f"/journal/{self.journal_id}", params, timeout + TIMEOUT_S)
+        return self._last > after
+
+    def close(self) -> None:
+        """Let go of the connections."""
+        self._client.close()
+
+    def _ask(self, path: str, params: dict[str, Any], timeout_s: float) -> bytes:
+        try:
+            answer = self._client.get(path, params=params, timeout=timeout_s)
+        except httpx2.HTTPError as error:
+            raise JournalUnavailable(
+                f"The journal {self.journal_id} at {self.url} does not answer "
+                f"({type(error).__name__}: {error}). Look at the process that keeps it; nothing "
+                "is lost, it is asked again."
+            ) from error
+        if answer.status_code == 410:
+            raise self._damaged(answer.content)
+        if answer.status_code != 200:
+            raise JournalUnavailable(
+                f"The journal {self.journal_id} at {self.url} answered {answer.status_code}: "
+                f"{answer.text[:300].strip()}"
+            )
+        self._last = max(self._last, int(answer.headers.get(LAST_SEQUENCE, 0)))
+        return answer.content
+
+    def _damaged(self, body: bytes) -> JournalDamaged:
+        found = orjson.loads(body)["damage"]
+        return JournalDamaged(Damage(**{**found, "path": Path(found["path"])}))
