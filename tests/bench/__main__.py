@@ -13,7 +13,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from tests.bench import doors, durable, figures, machine, projection, recompute, up
+from tests.bench import doors, drain, durable, figures, machine, projection, recompute, up
 from tests.bench.figures import Figure, Section
 from tests.bench.line import line
 from tests.bench.settings import Scale, scale
@@ -25,6 +25,7 @@ MEASUREMENTS: dict[str, tuple[str, Callable[[Scale], list[Figure]]]] = {
     "subscriber": ("Subscriber: a broker's queue into the journal", doors.subscriber),
     "projection": ("Projection: journal to committed readings", projection.projection),
     "line": ("The whole line: MQTT to committed readings", line),
+    "drain": ("A queue drained into InfluxDB 2, beside Telegraf", drain.drain),
     "recompute": ("Full recompute of a year of quarter hours", recompute.recompute),
     "latency": ("API latency on that year", up.latency),
 }

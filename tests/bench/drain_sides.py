@@ -1,0 +1,237 @@
+"""The two sides that drain a broker's queue into InfluxDB: we in several shapes, and Telegraf."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import ClassVar, Protocol
+
+from tests.bench.children import REPO, environment
+from tests.bench.drain_places import FILTER, Influx, Mosquitto
+from tests.bench.machine import cpu_s, peak_mb
+from tests.bench.messages import REGISTERS, site_yaml
+from tests.influx_server import Server
+
+NO_TELEGRAF = "telegraf is not on the PATH, and no package registry used here has it"
+_TELEGRAF = """\
+[agent]
+  interval = "10s"
+  flush_interval = "200ms"
+  metric_batch_size = 20000
+  metric_buffer_limit = 500000
+  omit_hostname = true
+  skip_processors_after_aggregators = true
+[[inputs.mqtt_consumer]]
+  servers = ["tcp://127.0.0.1:{port}"]
+  topics = ["{filter}"]
+  topic_tag = ""
+  qos = 1
+  persistent_session = true
+  client_id = "{client}"
+  max_undelivered_messages = 100000
+  data_format = "json"
+  tag_keys = ["meter"]
+  json_time_key = "at"
+  json_time_format = "2006-01-02T15:04:05Z07:00"
+  name_override = "reading"
+[[outputs.influxdb_v2]]
+  urls = ["{url}"]
+  token = "{token}"
+  organization = "{org}"
+  bucket = "{bucket}"
+  content_encoding = "gzip"
+"""
+
+
+class Side(Protocol):
+    """Something that drains a queue."""
+
+    name: str
+    client_ids: Sequence[str]
+    """Its sessions in the broker."""
+    mqtt_version: int
+    bucket: str
+
+    def prepare(self, broker: Mosquitto, influx: Influx, folder: Path) -> None:
+        """Make what it needs before it starts."""
+
+    def start(self) -> None:
+        """Start, also after a stop or a kill."""
+
+    def stop(self, how: signal.Signals = signal.SIGTERM) -> None:
+        """End its processes, and wait for them."""
+
+    def field_of(self, register: str) -> str:
+        """The field that holds a register."""
+
+    def used(self) -> Used:
+        """What its running processes have used."""
+
+
+@dataclass(frozen=True, slots=True)
+class Used:
+    """Processor time, and the most memory."""
+
+    cpu_s: float
+    peak_mb: float
+
+
+@dataclass(slots=True)
+class _Processes:
+    """What both sides do alike: start commands, end them, and ask what they used."""
+
+    folder: Path = Path()
+    bucket: str = ""
+    started: list[subprocess.Popen[bytes]] = field(default_factory=list)
+
+    def run(self, command: Sequence[str], env: dict[str, str]) -> None:
+        """Start a command of this side; its log stays in the folder."""
+        with (self.folder / "log").open("ab") as log:
+            self.started.append(
+                subprocess.Popen(command, env=env, cwd=REPO, stdout=log, stderr=log)
+            )
+
+    def stop(self, how: signal.Signals = signal.SIGTERM) -> None:
+        """End the processes, and wait for them."""
+        for process in self.started:
+            with contextlib.suppress(ProcessLookupError):
+                process.send_signal(how)
+        for process in self.started:
+            try:
+                process.wait(60)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait(30)
+        self.started = []
+
+    def used(self) -> Used:
+        """What the processes and their children have used."""
+        pids = [pid for process in self.started for pid in family(process.pid)]
+        return Used(sum(map(cpu_s, pids)), sum(map(peak_mb, pids)))
+
+
+def family(pid: int) -> list[int]:
+    """A process and what it started, as far as it runs."""
+    found = [pid]
+    for task in Path(f"/proc/{pid}/task").glob("*/children"):
+        with contextlib.suppress(OSError):
+            for child in task.read_text().split():
+                found += family(int(child))
+    return found
+
+
+@dataclass(slots=True)
+class Telegraf(_Processes):
+    """Telegraf with the settings of the reference, but for the form of the messages."""
+
+    name: ClassVar[str] = "Telegraf"
+    client_ids: ClassVar[Sequence[str]] = ("telegraf-drain",)
+    mqtt_version: ClassVar[int] = 4
+
+    def prepare(self, broker: Mosquitto, influx: Influx, folder: Path) -> None:
+        """Write its configuration, and make its bucket."""
+        folder.mkdir(parents=True)
+        self.folder, self.bucket = folder, influx.name("telegraf")
+        influx.make(self.bucket)
+        server = influx.server
+        text = _TELEGRAF.format(
+            port=broker.port,
+            filter=FILTER,
+            client=self.client_ids[0],
+            url=server.url,
+            token=server.token,
+            org=server.org,
+            bucket=self.bucket,
+        )
+        (folder / "telegraf.conf").write_text(text, encoding="utf-8")
+
+    def start(self) -> None:
+        """Start it."""
+        program = shutil.which("telegraf")
+        if program is None:
+            raise FileNotFoundError(NO_TELEGRAF)
+        self.run([program, "--config", str(self.folder / "telegraf.conf")], environment())
+
+    def field_of(self, register: str) -> str:
+        """The field that holds a register: its JSON parser joins names."""
+        return f"registers_{register}"
+
+
+@dataclass(slots=True)
+class Ours(_Processes):
+    """We, in one of our shapes: `up`, `line` (no hours, no API), or collectors and a projector."""
+
+    shape: str = "up"
+    meters: int = 1000
+    collectors: int = 1
+    mqtt_version: ClassVar[int] = 5
+
+    @property
+    def name(self) -> str:
+        """What it is called in a table."""
+        return {"up": "`up`", "line": "subscriber and projector, one process"}.get(
+            self.shape, f"{self.collectors} collectors and a projector"
+        )
+
+    @property
+    def client_ids(self) -> Sequence[str]:
+        """Its sessions in the broker."""
+        if self.shape != "apart":
+            return ("tanyuan-collector",)
+        return [f"tanyuan-collector-{number}" for number in range(self.collectors)]
+
+    def prepare(self, broker: Mosquitto, influx: Influx, folder: Path) -> None:
+        """Make its home; the bucket it makes itself."""
+        self.folder, self.bucket = folder, influx.name("tanyuan")
+        (folder / "home").mkdir(parents=True)
+        (folder / "home" / "site.yaml").write_text(site_yaml(self.meters), encoding="utf-8")
+        write_settings(
+            folder / "home",
+            influx.server,
+            influx_bucket=self.bucket,
+            broker=f"mqtt://127.0.0.1:{broker.port}",
+            broker_topic=FILTER,
+        )
+
+    def start(self) -> None:
+        """Start it."""
+        home = self.folder / "home"
+        if self.shape == "line":
+            command = [sys.executable, "-m", "tests.bench.drain_hosts", "drain", str(home)]
+        else:
+            command = [str(Path(sys.executable).with_name("tanyuan")), "--home", str(home), "up"]
+        self.run(command, quiet_environment())
+
+    def field_of(self, register: str) -> str:
+        """The field that holds a register."""
+        return register
+
+
+def write_settings(home: Path, server: Server, **more: str) -> None:
+    """Let a home of ours write into an InfluxDB; its doors take free ports."""
+    given = {
+        "store": "influxdb",
+        "influx_url": server.url,
+        "influx_org": server.org,
+        "influx_token": server.token,
+    } | more
+    lines = ["mqtt_port = 0", "http_port = 0"]
+    lines += [f'{name} = "{value}"' for name, value in given.items()]
+    (home / "tanyuan.toml").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def quiet_environment() -> dict[str, str]:
+    """This environment without any setting of ours."""
+    kept = environment()
+    return {name: value for name, value in kept.items() if not name.startswith("INFLUXDB_V2_")}
+
+
+def registers_of(side: Side) -> frozenset[str]:
+    """The fields of all registers."""
+    return frozenset(side.field_of(register) for register in REGISTERS)
