@@ -1,13 +1,19 @@
 """What every run of the tests says and tidies up."""
 
-from tests.influx_server import REASON, end_server, was_missed
+from tests import influx_server, postgres_server
 
 
 def pytest_sessionfinish():
-    end_server()
+    influx_server.end_server()
+    postgres_server.end_server()
 
 
 def pytest_terminal_summary(terminalreporter):
-    if was_missed():
-        terminalreporter.section("NOT TESTED ON INFLUXDB", red=True, bold=True)
-        terminalreporter.line(REASON)
+    skipped = [str(report.longrepr) for report in terminalreporter.stats.get("skipped", [])]
+    for name, reason in (
+        ("INFLUXDB", influx_server.REASON),
+        ("POSTGRESQL", postgres_server.REASON),
+    ):
+        if any(reason in said for said in skipped):
+            terminalreporter.section(f"NOT TESTED ON {name}", red=True, bold=True)
+            terminalreporter.line(reason)

@@ -114,13 +114,11 @@ class Server:
 
 
 _server: Server | None = None
-_asked = False
 
 
 def server() -> Server:
     """The server of this test run, started when first asked for; skips the test without one."""
-    global _server, _asked
-    _asked = True
+    global _server
     if _server is None:
         _server = _named() or _own()
     if _server is None:
@@ -142,11 +140,6 @@ def end_server() -> None:
     if _server is not None:
         _server.end()
         _server = None
-
-
-def was_missed() -> bool:
-    """Whether a test asked for a server and there was none."""
-    return _asked and _named() is None and shutil.which("influxd") is None
 
 
 def open_in(folder: Path) -> InfluxStore:

@@ -1,6 +1,6 @@
 """One database behind the ledger: its connections, its transactions, and its failures in words.
 
-All that differs between SQLite and PostgreSQL is here and in the lock that
+All that differs between SQLite and PostgreSQL is here, in `postgres.py` and in the lock that
 `schema.py` takes; the statements of `sql_ledger.py` are the same for both.
 """
 
@@ -23,6 +23,7 @@ from sqlalchemy.exc import (
     InterfaceError,
     InternalError,
     OperationalError,
+    ProgrammingError,
     SQLAlchemyError,
 )
 from sqlalchemy.exc import TimeoutError as PoolTimeout
@@ -39,13 +40,24 @@ _REMEDIES = (
     ("locked", f"Another process has kept it for {WAIT_S} s: end that process, or try again."),
     ("lock timeout", f"Another process has kept it for {WAIT_S} s: end it, or try again."),
     ("readonly", "Let this user write the file and the folder it is in."),
-    ("read-only", "Let this user write it."),
+    ("read-only", "It is a standby, or told to change nothing: name the server that is written."),
+    ("permission denied", "Make the user that TANYUAN_LEDGER names the owner of the database."),
+    ("authentication failed", "Correct the user or the password in TANYUAN_LEDGER."),
+    ("no password supplied", "Put a password into TANYUAN_LEDGER, or into ~/.pgpass."),
+    ("no pg_hba.conf entry", "Let that user and this address in by the server's pg_hba.conf."),
+    ("too many c", "Raise max_connections of the server, or end what else uses it."),
+    ("connection slots", "Raise max_connections of the server, or end what else uses it."),
     ("full", "Make room on its disk."),
+    ("no space left", "Make room on its disk."),
+    ("statement timeout", "The server is too busy: see what keeps it so, then try again."),
     ("malformed", "The file is damaged: put back a copy of it."),
     ("not a database", "The file is no SQLite database: move it away or put back a copy."),
     ("already exists", "The database holds tables of something else: name an empty one."),
 )
 _OTHER_REMEDY = "See that the database runs and that TANYUAN_LEDGER names it, then try again."
+
+_PERMISSION_DENIED = "42501"
+"""What PostgreSQL calls it, in SQLSTATE; SQLAlchemy takes it for a faulty statement."""
 
 
 class LedgerRefused(LedgerUnavailable):
@@ -63,12 +75,14 @@ def _is_of_the_connection(error: SQLAlchemyError) -> bool:
     """Whether the database failed, and not the statement; the latter is a fault of ours."""
     if isinstance(error, DBAPIError) and error.connection_invalidated:
         return True
+    if isinstance(error, ProgrammingError):
+        return getattr(error.orig, "sqlstate", None) == _PERMISSION_DENIED
     kinds = (OperationalError, InterfaceError, InternalError, PoolTimeout)
     return isinstance(error, kinds) or type(error) is DatabaseError
 
 
 def _message(error: SQLAlchemyError, url: URL) -> str:
-    cause = str(error.orig if isinstance(error, DBAPIError) else error).strip()
+    cause = " ".join(str(error.orig if isinstance(error, DBAPIError) else error).split())
     text = cause.lower()
     remedy = next((what for sign, what in _REMEDIES if sign in text), _OTHER_REMEDY)
     if "unable to open" in text:
@@ -77,7 +91,8 @@ def _message(error: SQLAlchemyError, url: URL) -> str:
 
 
 def _shown(url: URL) -> str:
-    return url.render_as_string(hide_password=True)
+    secrets = [name for name in url.query if "password" in name]
+    return url.difference_update_query(secrets).render_as_string(hide_password=True)
 
 
 class Database:
@@ -169,30 +184,37 @@ class Database:
 def _checked_url(url: str | URL) -> URL:
     try:
         parsed = make_url(url)
-    except ArgumentError as error:
+    except (ArgumentError, ValueError) as error:
         raise LedgerRefused(
             "Wanted an SQLAlchemy URL in TANYUAN_LEDGER, such as sqlite:////srv/park/ledger.sqlite "
-            "or postgresql+psycopg://user:password@host/tanyuan; what is there is not one."
+            "or postgresql://user:password@host/tanyuan; what is there is not one."
         ) from error
-    if parsed.get_backend_name() not in ("sqlite", "postgresql"):
+    if "@" in (parsed.host or ""):
+        raise LedgerRefused(
+            "TANYUAN_LEDGER holds two @ before the host: write one that belongs to the user or the "
+            "password as %40 (and / as %2F, : as %3A)."
+        )
+    if parsed.drivername in ("postgres", "postgresql"):
+        parsed = parsed.set(drivername="postgresql+psycopg")
+    if parsed.drivername not in ("sqlite", "sqlite+pysqlite", "postgresql+psycopg"):
         raise LedgerRefused(
             f"Wanted sqlite or postgresql in TANYUAN_LEDGER, found {parsed.drivername}: "
-            "other databases are not supported."
+            "other databases and drivers are not supported."
         )
     return parsed
 
 
 def _engine(url: URL) -> Engine:
+    if url.get_backend_name() == "sqlite":
+        return _sqlite_engine(url)
     try:
-        if url.get_backend_name() == "sqlite":
-            return _sqlite_engine(url)
-        options = {"connect_timeout": WAIT_S, "options": f"-c lock_timeout={WAIT_S}s"}
-        return create_engine(url, pool_pre_ping=True, connect_args=options)
-    except (ImportError, ArgumentError) as error:
+        from metering.ledger.postgres import postgres_engine
+    except ImportError as error:
         raise LedgerRefused(
-            f"TANYUAN_LEDGER asks for {url.drivername}, which cannot be loaded ({error}): "
-            "install that driver or name another."
+            f"TANYUAN_LEDGER asks for PostgreSQL, but its driver cannot be loaded ({error}): "
+            "pip install 'tanyuan[postgresql]'."
         ) from error
+    return postgres_engine(url, wait_s=WAIT_S)
 
 
 def _sqlite_engine(url: URL) -> Engine:

@@ -72,7 +72,10 @@ def open_ledger(url: str | URL, *, migrate: bool = True) -> SqlLedger:
 
 
 class SqlLedger(Ledger):
-    """A ledger in the tables of `tables.py`; one transaction per call, for any thread."""
+    """A ledger in the tables of `tables.py`; one transaction per call, for any thread.
+
+    Many rows are written in the order of their keys, so that no two processes wait for each other.
+    """
 
     def __init__(self, database: Database) -> None:
         self._db = database
@@ -184,7 +187,8 @@ class SqlLedger(Ledger):
         rows = {(e.journal, e.sequence, e.part): row_of(e) for e in entries}
         if rows:
             with self._db.writing() as connection:
-                connection.execute(self._db.upsert(tables.quarantine), list(rows.values()))
+                ordered = [rows[key] for key in sorted(rows)]
+                connection.execute(self._db.upsert(tables.quarantine), ordered)
 
     @override
     def quarantined(
@@ -220,12 +224,13 @@ class SqlLedger(Ledger):
 
     @override
     def note(self, noted: Sequence[Noted]) -> None:
-        rows: dict[tuple[object, ...], dict[str, object]] = {}
+        rows: dict[tuple[datetime, str, str], dict[str, object]] = {}
         for one in noted:
             rows.setdefault((one.at, one.subject, one.finding.code), finding_row(one))
         if rows:
             with self._db.writing() as connection:
-                connection.execute(self._db.insert_once(tables.finding), list(rows.values()))
+                ordered = [rows[key] for key in sorted(rows)]
+                connection.execute(self._db.insert_once(tables.finding), ordered)
 
     @override
     def findings(self, *, subject: str | None = None, code: str | None = None) -> list[Noted]:

@@ -2,37 +2,26 @@
 
 from __future__ import annotations
 
-import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from sqlalchemy import text
 
-from metering.ledger.database import Database
 from metering.ledger.sql_ledger import open_ledger
-from metering.ledger.tables import metadata
-
-POSTGRES = "TANYUAN_TEST_POSTGRES_URL"
+from tests import postgres_server
 
 
-def new_sqlite(folder: Path) -> str:
-    return f"sqlite:///{folder}/ledger.sqlite"
+@contextmanager
+def new_sqlite(folder: Path) -> Iterator[str]:
+    yield f"sqlite:///{folder}/ledger.sqlite"
 
 
-def new_postgres(_folder: Path) -> str:
-    """Empty the database named in the environment; never name one that matters."""
-    url = os.environ.get(POSTGRES)
-    if not url:
-        pytest.skip(
-            f"PostgreSQL is not tested: set {POSTGRES} to the URL of a database that may be "
-            "emptied, such as postgresql+psycopg://tester@127.0.0.1/tanyuan_test"
-        )
-    database = Database(url)
-    with database.writing() as connection:
-        metadata.drop_all(connection)
-        connection.execute(text("DROP TABLE IF EXISTS alembic_version"))
-    database.close()
-    return url
+@contextmanager
+def new_postgres(folder: Path) -> Iterator[str]:
+    server, name = postgres_server.server(), postgres_server.name_for(folder)
+    yield server.new_database(name)
+    server.drop(name)
 
 
 NEW = {"postgresql": new_postgres, "sqlite": new_sqlite}
@@ -40,7 +29,8 @@ NEW = {"postgresql": new_postgres, "sqlite": new_sqlite}
 
 @pytest.fixture(params=sorted(NEW))
 def url(request, tmp_path):
-    return NEW[request.param](tmp_path)
+    with NEW[request.param](tmp_path) as made:
+        yield made
 
 
 @pytest.fixture
