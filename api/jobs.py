@@ -12,6 +12,8 @@ from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.triggers.cron import CronTrigger
 
 from api.answers import Document
+from api.claims import Claims, State
+from api.leases import process_name
 from api.live import meter_documents
 from api.questions import BadQuestion
 from api.quota_answers import quota_document
@@ -34,6 +36,8 @@ class Job:
     what: str
     run: Callable[[Services, Site, Period], list[Noted]]
     """The work. Running it twice for one period leaves the same result as once."""
+    of_journal: bool = False
+    """Whether it looks at the journal of this home; other processes look at theirs."""
 
 
 def _day_before(now: datetime, tz: ZoneInfo) -> Period:
@@ -99,7 +103,9 @@ JOBS = {
         Job("intervals.daily", "20 0 * * *", "hours of yesterday, made again", make_intervals),
         Job("quotas.daily", "0 1 * * *", "quotas at the end of yesterday", check_quotas),
         Job("meters.silent", "30 1 * * *", "meters silent since yesterday", find_silent),
-        Job("journal.verify", "0 3 * * sun", "hashes and chain of the journal", verify_journal),
+        Job(
+            "journal.verify", "0 3 * * sun", "hashes and chain of the journal", verify_journal, True
+        ),
     )
 }
 """The timetable."""
@@ -148,32 +154,100 @@ def start(given: Services, job: Job, site: Site, period: Period) -> list[Noted]:
     return noted
 
 
-def schedule(given: Services) -> BackgroundScheduler:
-    """Start the timetable; every job runs in each site's own time."""
-    scheduler = BackgroundScheduler(
-        timezone="UTC", job_defaults={"coalesce": True, "misfire_grace_time": 3600}
-    )
-    for site in given.catalog.sites().values():
-        for job in JOBS.values():
-            scheduler.add_job(
-                _run_now,
-                CronTrigger.from_crontab(job.cron, timezone=site.timezone),
-                args=[given, job, site.id],
-                id=f"{site.id}:{job.name}",
-            )
-    scheduler.start()
-    return scheduler
+class Timetable:
+    """Starts every job when it is due, in each site's own time, and each run once.
 
+    Args:
+        given: The parts of this process.
+        may_run: Whether this process may start jobs now, such as while it holds the lease.
+        holder: A name no other process has.
+    """
 
-def _run_now(given: Services, job: Job, site_id: str) -> None:
-    site = given.catalog.site(site_id)
-    period = _day_before(given.now(), site.timezone)
-    try:
-        start(given, job, site, period)
-    except Exception:
-        log.exception(
-            "%s: failed for %s; run it again with: job run %s", job.name, site_id, job.name
+    def __init__(
+        self,
+        given: Services,
+        *,
+        may_run: Callable[[], bool] = lambda: True,
+        holder: str | None = None,
+    ) -> None:
+        self._given, self._may_run = given, may_run
+        self._claims = Claims(given.ledger, holder or process_name())
+        self._scheduler = BackgroundScheduler(
+            timezone="UTC", job_defaults={"coalesce": True, "misfire_grace_time": 3600}
         )
+
+    def start(self) -> None:
+        """Start what is due from now on, and first what was due while nobody was there."""
+        for site in self._given.catalog.sites().values():
+            for job in self._jobs():
+                self._scheduler.add_job(
+                    self.run_due,
+                    CronTrigger.from_crontab(job.cron, timezone=site.timezone),
+                    args=[job, site.id],
+                    id=f"{site.id}:{job.name}",
+                )
+        self._scheduler.add_job(self.catch_up, id="catch-up")
+        self._scheduler.start()
+
+    def _jobs(self) -> list[Job]:
+        own = self._given.journal is not None
+        return [job for job in JOBS.values() if own or not job.of_journal]
+
+    def stop(self) -> None:
+        """Start nothing more; what runs is not waited for."""
+        if self._scheduler.running:
+            self._scheduler.shutdown(wait=False)
+
+    def catch_up(self) -> None:
+        """Run what was due last and was not run; a job that never ran begins with its next turn."""
+        for site in self._given.catalog.sites().values():
+            for job in self._jobs():
+                due = last_due(job, site, self._given.now())
+                if due is None:
+                    continue
+                period = _day_before(due, site.timezone)
+                self._claims.begin_with(site.id, job.name, period.start)
+                if self._claims.missed(site.id, job.name, period):
+                    log.warning("%s: was not run for %s when due; run now", job.name, site.id)
+                    self._run(job, site, period)
+
+    def run_due(self, job: Job, site_id: str) -> None:
+        """Run a job for the site's day that ended last."""
+        site = self._given.catalog.site(site_id)
+        self._run(job, site, _day_before(self._given.now(), site.timezone))
+
+    def _run(self, job: Job, site: Site, period: Period) -> None:
+        try:
+            if not self._may_run() or not self._claims.take(site.id, job.name, period):
+                return
+            state: State = "failed"
+            try:
+                start(self._given, job, site, period)
+                state = "done"
+            finally:
+                self._claims.end(site.id, job.name, period, state)
+        except Exception:
+            log.exception(
+                "%s: failed for %s; run it again with: tanyuan job run %s --for %s",
+                job.name,
+                site.id,
+                job.name,
+                local_day(period.start, tz=site.timezone),
+            )
+
+
+LOOK_BACK = timedelta(days=8)
+"""Runs that were due longer ago are not caught up with."""
+
+
+def last_due(job: Job, site: Site, now: datetime) -> datetime | None:
+    """When a job was due last before now; None if that is longer ago than `LOOK_BACK`."""
+    trigger = CronTrigger.from_crontab(job.cron, timezone=site.timezone)
+    last: datetime | None = None
+    due = trigger.get_next_fire_time(None, now - LOOK_BACK)
+    while due is not None and due <= now:
+        last, due = due, trigger.get_next_fire_time(due, due + timedelta(seconds=1))
+    return last
 
 
 def jobs_document(given: Services) -> Document:

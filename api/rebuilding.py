@@ -1,22 +1,41 @@
-"""Makes everything that is derived again from the journal."""
+"""Makes everything that is derived again from the journals."""
 
 from __future__ import annotations
 
+import heapq
+import itertools
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 from api.answers import Document
 from api.home import Home, HomeBusy
-from api.services import open_services
+from api.leases import Lease, process_name
+from api.roles import SCHEDULE, UP, Role
+from api.services import Services, open_services
 from api.settings import Settings
+from ingest.journal_records import Record
+from ingest.keeping import decode_sparing, keep
+from ingest.projector import MessageJournal
+from ingest.segments import JournalDamaged
+
+log = logging.getLogger(__name__)
+
+BATCH = 20_000
+"""So many messages are moved at once."""
 
 
 def rebuild_home(settings: Settings) -> Document:
-    """Forget the store and make it again; the journal and the dated facts stay.
+    """Forget the store and make it again; the journals and the dated facts stay.
 
-    A store that is damaged is set aside first, never deleted.
+    A store that is damaged is set aside first, never deleted. Where several processes share an
+    installation, every registered journal is read, and those who move journals or make hours must
+    have ended.
 
     Raises:
-        HomeBusy: A running process owns the home.
+        HomeBusy: A running process owns the home, or moves a journal, or makes hours.
+        JournalUnavailable: The process that keeps a journal does not answer.
     """
     home = Home(settings.home, settings.config)
     home.check()
@@ -25,20 +44,96 @@ def rebuild_home(settings: Settings) -> Document:
         raise HomeBusy(
             f"The home {home.path} is in use by process {running.pid}. Stop it, then rebuild."
         )
-    with home.owned():
-        moved = _set_aside(home)
-    with open_services(settings) as services:
+    moved = []
+    if settings.store == "duckdb":
+        with home.owned():
+            moved = _set_aside(home)
+    with open_services(settings, _role(settings, home)) as services, ExitStack() as stack:
+        journals = _journals(services, stack)
         services.ledger.forget_positions()
         services.store.clear()
         services.catalog.apply(services.store, services.registry)
-        services.catch_up()
+        messages = _project_all(services, journals)
+        services.recompute.work_off()
         readings = sum(each.count for each in services.store.summaries())
         return {
-            "messages": services.journals.own.last_sequence if services.journals.own else 0,
+            "messages": messages,
             "readings": readings,
             "quarantined": sum(services.ledger.quarantine_counts().values()),
             "set_aside": [path.name for path in moved],
         }
+
+
+def _role(settings: Settings, home: Home) -> Role:
+    """Without a journal of its own where others keep them."""
+    alone = settings.store == "duckdb" or home.journal.is_dir() or settings.ledger is None
+    return UP if alone else SCHEDULE
+
+
+def _journals(services: Services, stack: ExitStack) -> list[MessageJournal]:
+    """Every journal of the installation, once nobody else works on the store.
+
+    Raises:
+        HomeBusy: Somebody does.
+    """
+    places = services.journals.places() if services.line.shared else {}
+    holder = process_name()
+    working = ["schedule", *(f"project/{name}" for name in places)] if places else []
+    for name in working:
+        lease = Lease(services.ledger, name, holder)
+        if not lease.hold():
+            raise HomeBusy(
+                f"Another process has the lease {name!r}. Stop every `project`, `schedule` and "
+                "`up` of the installation, wait 15 s, then rebuild; those that `listen` or "
+                "`collect` go on."
+            )
+        stack.callback(lease.release)
+    inside = [place for place in places.values() if place.projects and not place.stopped]
+    if inside:
+        raise HomeBusy(
+            f"The process at {inside[0].url} moves its journal into the store itself. Stop it, "
+            "then rebuild in its home."
+        )
+    found: list[MessageJournal] = [services.journals.own] if services.journals.own else []
+    for place in places.values():
+        remote = services.journals.remote(place)
+        remote.ask_last()
+        found.append(remote)
+    return found
+
+
+def _project_all(services: Services, journals: Sequence[MessageJournal]) -> int:
+    """Move every message into the store, in the order of (arrival, journal, sequence)."""
+    store_id, moved = services.store.store_id, 0
+    merged = heapq.merge(
+        *(_messages(journal) for journal in journals),
+        key=lambda each: (each[1].received_at, each[0], each[1].sequence),
+    )
+    while batch := list(itertools.islice(merged, BATCH)):
+        for name in sorted({name for name, _ in batch}):
+            records = [record for of, record in batch if of == name]
+            decoded = decode_sparing(records, services.context, journal=name)
+            keep(decoded, services.store, services.ledger)
+            last = records[-1].sequence
+            services.ledger.save_position(last, store_id=store_id, journal=name)
+        moved += len(batch)
+    return moved
+
+
+def _messages(journal: MessageJournal) -> Iterator[tuple[str, Record]]:
+    """All messages of a journal up to where it is now; what is damaged is stepped over."""
+    at, last = 0, journal.last_sequence
+    while at < last:
+        try:
+            records = journal.read(at, BATCH)
+        except JournalDamaged as damage:
+            log.error("rebuild: %s", damage)
+            at = max(damage.last_lost, at + 1)
+            continue
+        if not records:
+            return
+        yield from ((journal.journal_id, record) for record in records)
+        at = records[-1].sequence
 
 
 def _set_aside(home: Home) -> list[Path]:

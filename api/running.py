@@ -14,7 +14,7 @@ from api import logs
 from api.app import create_app
 from api.doors import allow_connections, listener_of, served, subscriber_of
 from api.home import Running
-from api.jobs import schedule
+from api.jobs import Timetable
 from api.journals import Place, registering
 from api.routes.journals import serve_journal
 from api.services import Services, open_services
@@ -82,8 +82,9 @@ def doors(services: Services) -> Iterator[Running]:
             services.subscriber = subscriber
         services.line.start()
         stack.callback(services.line.stop)
-        scheduler = schedule(services)
-        stack.callback(scheduler.shutdown, wait=False)
+        timetable = Timetable(services)
+        timetable.start()
+        stack.callback(timetable.stop)
         app = create_app(services)
         serve_journal(app, journal, services.own_tokens)
         mount_console(app, services)

@@ -35,6 +35,8 @@ from metering.store.duckdb_store import open_duckdb
 from metering.store.port import ReadingStore
 
 if TYPE_CHECKING:
+    from api.leading import Leading
+    from api.projecting import Projecting
     from ingest.subscriber import Subscriber
 
 log = logging.getLogger(__name__)
@@ -64,6 +66,8 @@ class Services:
     run_token: str = field(default_factory=lambda: secrets.token_urlsafe(24))
     listener: Listener | None = None
     subscriber: Subscriber | None = None
+    projecting: Projecting | None = None
+    leading: Leading | None = None
 
     @property
     def tokens(self) -> list[str]:

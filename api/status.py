@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Iterator
 
 from prometheus_client import CollectorRegistry, generate_latest
-from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
 from api.answers import Document
 from api.jobs import run_documents
@@ -21,6 +21,7 @@ from api.journal_status import (
     refusals,
 )
 from api.live import meter_documents
+from api.projecting import Projecting
 from api.services import Services
 from api.version import version
 from metering.ledger.port import LedgerUnavailable
@@ -98,7 +99,31 @@ class _Collector:
         yield from door_metrics(given.listener, given.subscriber)
         if given.projector is not None:
             yield from counts("projector", given.projector.counts)
+        if given.projecting is not None:
+            yield from _projecting(given.projecting)
+        if given.leading is not None:
+            text = "1 in the process that makes hours and runs jobs, 0 in one that waits."
+            yield gauge("leads", text, given.leading.leads)
         yield from _meters(given)
+
+
+def _projecting(projecting: Projecting) -> Iterator[Metric]:
+    """What was moved into the store, journal by journal."""
+    lag = GaugeMetricFamily(
+        "tanyuan_journal_lag_messages", "Not in the store yet.", labels=["journal"]
+    )
+    done = CounterMetricFamily(
+        "tanyuan_journal_messages", "Moved into the store.", labels=["journal"]
+    )
+    errors = CounterMetricFamily(
+        "tanyuan_journal_errors", "Attempts that failed; nothing is lost by one.",
+        labels=["journal"],
+    )  # fmt: skip
+    for journal, counted in projecting.counts.items():
+        lag.add_metric([journal], counted.lag)
+        done.add_metric([journal], counted.messages)
+        errors.add_metric([journal], counted.errors)
+    yield from (lag, done, errors)
 
 
 def _meters(given: Services) -> Iterator[Metric]:

@@ -87,4 +87,62 @@ def replay(
     return 0
 
 
-COMMANDS: list[click.Command] = [up, demo, replay]
+@click.command()
+@click.option("--mqtt-port", type=click.IntRange(0, 65535), help="0 takes a free port.")
+@click.option("--http-port", type=click.IntRange(0, 65535), help="0 takes a free port.")
+@click.pass_context
+def listen(context: click.Context, mqtt_port: int | None, http_port: int | None) -> int:
+    """Take what gateways publish, keep it in a journal and serve that to other processes."""
+    from api.collecting import run_collector
+    from api.roles import LISTEN
+
+    run_collector(context.obj.with_settings(mqtt_port=mqtt_port, http_port=http_port), LISTEN)
+    return 0
+
+
+@click.command()
+@click.option("--http-port", type=click.IntRange(0, 65535), help="0 takes a free port.")
+@click.pass_context
+def collect(context: click.Context, http_port: int | None) -> int:
+    """Read from a broker, keep it in a journal and serve that to other processes."""
+    from api.collecting import run_collector
+    from api.roles import COLLECT
+
+    run_collector(context.obj.with_settings(http_port=http_port), COLLECT)
+    return 0
+
+
+def _part(context: click.Context, name: str, http_port: int | None) -> int:
+    from api import roles
+    from api.sharing import run_part
+
+    role = {"project": roles.PROJECT, "serve": roles.SERVE, "schedule": roles.SCHEDULE}[name]
+    run_part(context.obj.with_settings(http_port=http_port), role)
+    return 0
+
+
+@click.command()
+@click.option("--http-port", type=click.IntRange(0, 65535), help="0 takes a free port.")
+@click.pass_context
+def project(context: click.Context, http_port: int | None) -> int:
+    """Move the journals that other processes keep into the store."""
+    return _part(context, "project", http_port)
+
+
+@click.command()
+@click.option("--http-port", type=click.IntRange(0, 65535), help="0 takes a free port.")
+@click.pass_context
+def serve(context: click.Context, http_port: int | None) -> int:
+    """Answer questions and show the page; any number of these may run."""
+    return _part(context, "serve", http_port)
+
+
+@click.command()
+@click.option("--http-port", type=click.IntRange(0, 65535), help="0 takes a free port.")
+@click.pass_context
+def schedule(context: click.Context, http_port: int | None) -> int:
+    """Make the hours and run the timetable; of several processes one does so at a time."""
+    return _part(context, "schedule", http_port)
+
+
+COMMANDS: list[click.Command] = [up, listen, collect, project, serve, schedule, demo, replay]

@@ -1,0 +1,84 @@
+"""Which run of a job was begun last, by whom, and how it ended: each run is made once.
+
+A claim is a note in the ledger that is swapped, so of several schedulers one gets it. A claim whose
+holder is another process, and that never ended, is what a scheduler left that died.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal, TypeAlias
+
+from metering.ledger.port import Ledger
+from metering.periods import Period, utc_text
+
+State: TypeAlias = Literal["running", "done", "failed", "not_before"]
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """The last run of a job for a site."""
+
+    start: str
+    """When its period begins, as text that sorts."""
+    state: State
+    """`not_before`: no run, but earlier ones are not caught up with."""
+    holder: str
+
+    def text(self) -> str:
+        """As the ledger keeps it."""
+        return json.dumps({"start": self.start, "state": self.state, "holder": self.holder})
+
+
+@dataclass(slots=True)
+class Claims:
+    """The claims of one process.
+
+    Attributes:
+        ledger: Where they are.
+        holder: A name no other process has.
+    """
+
+    ledger: Ledger
+    holder: str
+
+    def take(self, site: str, job: str, period: Period) -> bool:
+        """Claim a run; False if it was made, or is being made here, or another one was quicker."""
+        before = self._read(site, job)
+        start = utc_text(period.start)
+        if before is not None and before.start >= start and not self._left_behind(before, start):
+            return False
+        mine = Claim(start, "running", self.holder)
+        old = before.text() if before is not None else None
+        return self.ledger.swap(_key(site, job), expected=old, value=mine.text())
+
+    def end(self, site: str, job: str, period: Period, state: State) -> None:
+        """Say how a run of ours ended."""
+        mine = Claim(utc_text(period.start), "running", self.holder)
+        ended = Claim(mine.start, state, self.holder)
+        self.ledger.swap(_key(site, job), expected=mine.text(), value=ended.text())
+
+    def begin_with(self, site: str, job: str, last: datetime) -> None:
+        """Where a job never ran: runs whose period began until then are not caught up with."""
+        claim = Claim(utc_text(last), "not_before", self.holder)
+        self.ledger.swap(_key(site, job), expected=None, value=claim.text())
+
+    def missed(self, site: str, job: str, period: Period) -> bool:
+        """Whether a run that was due was never made, or was left unfinished by another process."""
+        before = self._read(site, job)
+        start = utc_text(period.start)
+        return before is not None and (before.start < start or self._left_behind(before, start))
+
+    def _left_behind(self, claim: Claim, start: str) -> bool:
+        running = claim.state == "running" and claim.holder != self.holder
+        return claim.start == start and running
+
+    def _read(self, site: str, job: str) -> Claim | None:
+        text = self.ledger.get(_key(site, job))
+        return Claim(**json.loads(text)) if text else None
+
+
+def _key(site: str, job: str) -> str:
+    return f"job/{site}/{job}"
