@@ -1,6 +1,14 @@
 """What every run of the tests says and tidies up."""
 
-from tests import influx_server, postgres_server
+import pytest
+
+from tests import influx_server, postgres_server, shape
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _homes_of_a_file_are_dropped_after_it():
+    yield
+    shape.drop_all()
 
 
 def pytest_sessionfinish():

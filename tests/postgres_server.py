@@ -110,12 +110,13 @@ class Server:
         text = at.set(drivername="postgresql").render_as_string(hide_password=False)
         return psycopg.connect(text, autocommit=True, connect_timeout=10)
 
-    def new_database(self, name: str) -> str:
-        """An empty database; its URL."""
+    def new_database(self, name: str, *, template: str = "template1") -> str:
+        """A database that is empty, or a copy of another one that nobody uses; its URL."""
         with self.client() as client:
             named = sql.Identifier(name)
             client.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(named))
-            client.execute(sql.SQL("CREATE DATABASE {}").format(named))
+            like = sql.Identifier(template)
+            client.execute(sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(named, like))
         self.databases.add(name)
         return self.url.set(database=name).render_as_string(hide_password=False)
 

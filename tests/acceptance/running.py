@@ -25,6 +25,7 @@ from api import cli
 from api import services as product
 from api.services import Services
 from api.settings import Settings, load_settings
+from tests.shape import settings_of
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
 PROGRAM = Path(sys.executable).with_name("tanyuan")
@@ -74,7 +75,7 @@ def run(home: Path, *arguments: str, timeout_s: float = 120) -> Outcome:
     """Run the program in a process of its own."""
     done = subprocess.run(
         [str(PROGRAM), "--home", str(home), *arguments],
-        env=environment(),
+        env=environment(**settings_of(home)),
         capture_output=True,
         timeout=timeout_s,
         check=False,
@@ -86,9 +87,11 @@ def call(home: Path | None, *arguments: str) -> Outcome:
     """Run the program in this process: the same commands, several times as fast."""
     out, err = io.TextIOWrapper(io.BytesIO(), encoding="utf-8"), io.StringIO()
     where = ["--home", str(home)] if home is not None else []
+    shape = settings_of(home) if home is not None else {}
     status: object = 0
     with (
         mock.patch.object(sys, "argv", ["tanyuan", *where, *arguments]),
+        mock.patch.dict(os.environ, shape),
         contextlib.redirect_stdout(out),
         contextlib.redirect_stderr(err),
     ):
@@ -110,7 +113,7 @@ def opened(home: Path) -> Iterator[None]:
         return nullcontext(services) if shared else open_anew(settings)
 
     with (
-        open_anew(load_settings(home)) as services,
+        open_anew(load_settings(home, environ=os.environ | settings_of(home))) as services,
         mock.patch.object(product, "open_services", open_or_share),
     ):
         yield
@@ -177,11 +180,12 @@ class Up:
 def up(home: Path, *, start_s: float = 60, **settings: str) -> Iterator[Up]:
     """Run `tanyuan up` on free ports until the block ends; unless killed it must stop cleanly."""
     ports = {"TANYUAN_MQTT_PORT": "0", "TANYUAN_HTTP_PORT": "0"}
+    given = settings_of(home) | ports | settings
     log = home / "up.log"
     with log.open("ab") as out:
         process = subprocess.Popen(
             [str(PROGRAM), "--home", str(home), "up"],
-            env=environment(**ports, **settings),
+            env=environment(**given),
             stdout=out,
             stderr=out,
         )

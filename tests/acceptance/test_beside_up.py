@@ -13,6 +13,7 @@ import pytest
 from tests.acceptance.park import DAY, make_park
 from tests.acceptance.publishing import batches, publish, reading
 from tests.acceptance.running import answer, call, environment, run, up, values
+from tests.shape import settings_of
 
 pytestmark = pytest.mark.slow
 
@@ -85,7 +86,7 @@ def test_a_second_up_is_refused_with_the_pid(park):
     with up(park) as running:
         done = subprocess.run(
             [str(running.program), "--home", str(park), "up"],
-            env=environment(TANYUAN_MQTT_PORT="0", TANYUAN_HTTP_PORT="0"),
+            env=environment(**settings_of(park), TANYUAN_MQTT_PORT="0", TANYUAN_HTTP_PORT="0"),
             capture_output=True,
             timeout=60,
             check=False,

@@ -15,6 +15,7 @@ from ingest.journal import Journal, Message
 from metering.ledger.sql_ledger import open_ledger
 from tests.acceptance.publishing import reading
 from tests.acceptance.running import answer, call, make_home, rows, values
+from tests.shape import ledger_of
 
 SITE = """
 site: {id: park, name: Park, timezone: Asia/Shanghai, region: CN-BJ}
@@ -164,7 +165,7 @@ def test_a_factor_nobody_had_published_was_not_known(home):
 
 def test_a_later_site_version_does_not_move_what_was_known_before(home):
     """The meter turns out to sit behind a transformer of 40; that was written down today."""
-    ledger = open_ledger(f"sqlite:///{home / 'ledger.sqlite'}")
+    ledger = open_ledger(ledger_of(home))
     ledger.record_site("park", SITE.encode(), recorded_at=datetime(2023, 1, 5, tzinfo=UTC))
     ledger.close()
     questions = [("energy", *MARCH, "--every", every) for every in ("15min", "hour", "day")]
@@ -181,7 +182,7 @@ def test_a_later_site_version_does_not_move_what_was_known_before(home):
 
 
 def test_a_point_that_was_not_there_yet_is_not_found(home):
-    ledger = open_ledger(f"sqlite:///{home / 'ledger.sqlite'}")
+    ledger = open_ledger(ledger_of(home))
     ledger.record_site("park", SITE.encode(), recorded_at=datetime(2023, 1, 5, tzinfo=UTC))
     ledger.close()
     new = "      - {id: new, carrier: heat, role: main, meter: {serial: H1, profile: native}}\n"

@@ -8,6 +8,7 @@ import pytest
 
 from tests.acceptance.park import DAY, make_park
 from tests.acceptance.running import answer, call, make_home, run, up
+from tests.shape import needs_embedded
 
 
 @pytest.fixture(scope="module")
@@ -113,6 +114,7 @@ def test_a_site_file_with_errors_is_refused_with_file_and_line(tmp_path):
     assert "Europe/London" in problem["detail"]
 
 
+@needs_embedded("a damaged DuckDB file is meant")
 def test_a_store_that_cannot_be_used_is_status_3(tmp_path):
     home = make_home(tmp_path / "home", "site: {id: x, name: X, timezone: UTC}\n")
     (home / "store.duckdb").write_bytes(b"no database" * 1000)
@@ -120,6 +122,7 @@ def test_a_store_that_cannot_be_used_is_status_3(tmp_path):
     assert "rebuild" in problem["detail"]
 
 
+@needs_embedded("a damaged DuckDB file is meant")
 def test_rebuild_mends_a_store_that_cannot_be_used(tmp_path):
     home = make_park(tmp_path / "home")
     before = call(home, "energy", *DAY, "--json").out

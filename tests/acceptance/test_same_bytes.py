@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import random
-import shutil
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from tests.acceptance.publishing import publish, reading
 from tests.acceptance.running import answer, call, make_home, opened, rows, run, up, write_readings
+from tests.shape import copy_home, lose_ledger, lose_store
 
 SITE = """
 site: {id: park, name: Park, timezone: Asia/Shanghai, region: CN-BJ}
@@ -168,24 +168,23 @@ def test_asked_again_of_a_running_up(home, first):
 
 
 def test_after_a_rebuild(home, first, tmp_path):
-    copy = shutil.copytree(home, tmp_path / "copy")
+    copy = copy_home(home, tmp_path / "copy")
     assert call(copy, "rebuild", "--json").status == 0
     assert all_answers(copy, [*QUESTIONS, *TRACES]) == first
 
 
 def test_after_the_store_is_deleted(home, first, tmp_path):
     """The next command makes it again from the journal by itself."""
-    copy = shutil.copytree(home, tmp_path / "copy")
-    for file in copy.glob("store.duckdb*"):
-        file.unlink()
+    copy = copy_home(home, tmp_path / "copy")
+    lose_store(copy)
     assert all_answers(copy, [*QUESTIONS, *TRACES]) == first
 
 
 def test_after_the_store_and_the_ledger_are_deleted(home, first, tmp_path):
     """Nothing was entered by hand here, so the journal and the files are the whole truth."""
-    copy = shutil.copytree(home, tmp_path / "copy")
-    for file in [*copy.glob("store.duckdb*"), *copy.glob("ledger.sqlite*")]:
-        file.unlink()
+    copy = copy_home(home, tmp_path / "copy")
+    lose_store(copy)
+    lose_ledger(copy)
     now = {q: a for q, a in first.items() if "--known-by" not in q}
     assert all_answers(copy, [q.split() for q in now]) == now
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import orjson
 
 from tests.acceptance.running import PROGRAM, environment
+from tests.shape import settings_of
 
 START_S = 90.0
 
@@ -50,7 +51,7 @@ class Up:
         with self.log_file.open("ab") as log:
             self.process = subprocess.Popen(
                 [str(PROGRAM), "--home", str(self.home), "up", *ports],
-                env=environment(**self.settings),
+                env=environment(**(settings_of(self.home) | self.settings)),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

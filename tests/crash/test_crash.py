@@ -15,6 +15,7 @@ from tests.acceptance.running import PROGRAM, call, environment, run
 from tests.crash.clients import MosquittoPub, Paho
 from tests.crash.fleet import make_fleet, messages_of, site_yaml
 from tests.crash.running import Up
+from tests.shape import lose_store, settings_of
 
 log = logging.getLogger(__name__)
 
@@ -198,8 +199,7 @@ def test_without_its_store_it_is_made_again_and_every_answer_is_the_same_to_the_
     up, rng = survivor.up, random.Random(SEED)
     before = answers(up)
     up.kill()
-    for path in up.home.glob("store.duckdb*"):
-        path.unlink()
+    lose_store(up.home)
 
     # a rebuild that is killed itself, at some moments, is begun again
     killed = [rebuild_killed_after(up.home, rng.uniform(0.5, 3.0)) for _ in range(3)]
@@ -220,7 +220,7 @@ def rebuild_killed_after(home, seconds):
     """Begin a rebuild and kill it; how it ended, None if it was still at work then."""
     process = subprocess.Popen(
         [str(PROGRAM), "--home", str(home), "rebuild"],
-        env=environment(),
+        env=environment(**settings_of(home)),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
