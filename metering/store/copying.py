@@ -35,6 +35,7 @@ class Copied:
     readings: int = 0
     superseded: int = 0
     hours: int = 0
+    indicators: int = 0
 
 
 def copy_store(
@@ -67,6 +68,11 @@ def copy_store(
             copied.hours += len(hours)
             if progress:
                 progress(subject, copied)
+    for year in range(2000, 2100):
+        rows = source.indicators(Period.year(year, tz=_UTC))
+        for start in range(0, len(rows), BATCH):
+            target.put_indicators(rows[start : start + BATCH])
+        copied.indicators += len(rows)
     return copied
 
 

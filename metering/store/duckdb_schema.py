@@ -18,6 +18,7 @@ import numpy as np
 from metering.readings import Codes
 from metering.series import SHARES
 from metering.store.duckdb_columns import fetch
+from metering.store.duckdb_indicators import COLUMNS, TABLE
 from metering.store.duckdb_instance import Cursor
 from metering.store.extents import Extents
 from metering.store.port import StoreDamaged, StoreUnavailable
@@ -54,6 +55,7 @@ _TABLES: dict[str, str] = {
     "superseded": _READINGS,
     "energy": _HOURS,
     "emissions": _HOURS,
+    TABLE: COLUMNS,
 }
 
 
@@ -90,6 +92,8 @@ def load(cursor: Cursor, path: Path) -> Known:
     present = {str(name) for (name,) in cursor.execute("SHOW TABLES").fetchall()}
     if not present:
         _create(cursor)
+    elif TABLE not in present and present >= set(_TABLES) - {TABLE}:
+        cursor.execute(f"CREATE TABLE {TABLE} {COLUMNS}")
     elif not present >= set(_TABLES):
         raise StoreDamaged(
             f"Wanted the tables of a store in {path}, found {', '.join(sorted(present))}. "
@@ -125,7 +129,7 @@ def with_names(cursor: Cursor, known: Known, kind: NameKind, names: Sequence[str
 
 def forget(cursor: Cursor, known: Known, *, derived_only: bool) -> Known:
     """Empty the tables. Without readings the store is another one and gets another name."""
-    for table in ("energy", "emissions"):
+    for table in ("energy", "emissions", TABLE):
         cursor.execute(f"DELETE FROM {table}")
     if derived_only:
         return known

@@ -19,6 +19,7 @@ from metering.readings import Readings
 from metering.series import Series
 from metering.store.checks import check_finite, check_inside
 from metering.store.duckdb_add import add_readings
+from metering.store.duckdb_indicators import put_indicators, read_indicators
 from metering.store.duckdb_instance import Instance
 from metering.store.duckdb_read import (
     read_nearest,
@@ -30,6 +31,7 @@ from metering.store.duckdb_read import (
 )
 from metering.store.duckdb_schema import Known, forget, load
 from metering.store.duckdb_series import read_hours, read_quantities, replace_hours
+from metering.store.indicators import Indicator
 from metering.store.port import MeterSummary, ReadingStore, SeriesKind, Span
 from metering.store.sorting import sorted_readings, sorted_series
 
@@ -133,6 +135,22 @@ class DuckDbStore(ReadingStore):
     def quantities(self, kind: SeriesKind) -> list[tuple[str, str]]:
         with self._instance.read() as (cursor, known):
             return read_quantities(cursor, known, kind)
+
+    @override
+    def put_indicators(self, rows: Sequence[Indicator]) -> None:
+        with self._instance.write() as writing:
+            put_indicators(writing.cursor, rows)
+
+    @override
+    def indicators(
+        self,
+        period: Period,
+        *,
+        subjects: Sequence[str] | None = None,
+        quantities: Sequence[str] | None = None,
+    ) -> list[Indicator]:
+        with self._instance.read() as (cursor, _):
+            return read_indicators(cursor, period, subjects=subjects, quantities=quantities)
 
     @override
     def clear(self, *, derived_only: bool = False) -> None:

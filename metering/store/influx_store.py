@@ -22,9 +22,11 @@ from metering.periods import Period, to_us
 from metering.readings import Readings
 from metering.series import Series
 from metering.store.checks import check_finite, check_inside
+from metering.store.indicators import Indicator
 from metering.store.influx_add import Adding, Reach, contested_keys
 from metering.store.influx_client import Influx
 from metering.store.influx_hours import Hours
+from metering.store.influx_indicators import forget_indicators, put_indicators, read_indicators
 from metering.store.influx_meta import (
     Buckets,
     find_or_make_name,
@@ -222,6 +224,30 @@ class InfluxStore(ReadingStore):
             return self._hours.quantities(kind)
 
     @override
+    def put_indicators(self, rows: Sequence[Indicator]) -> None:
+        known = self._remembered()
+        put_indicators(self._influx, self._buckets.derived, rows)
+        if known.asked_at + NAME_HOLDS_S < time.monotonic():
+            self._look_again(known)
+
+    @override
+    def indicators(
+        self,
+        period: Period,
+        *,
+        subjects: Sequence[str] | None = None,
+        quantities: Sequence[str] | None = None,
+    ) -> list[Indicator]:
+        self._remembered()
+        return read_indicators(
+            self._influx,
+            self._buckets.derived,
+            period,
+            subjects=subjects,
+            quantities=quantities,
+        )
+
+    @override
     def clear(self, *, derived_only: bool = False) -> None:
         with ExitStack() as turns:
             for each in (self._readings_turns, *self._hours_turns.values()):
@@ -229,6 +255,7 @@ class InfluxStore(ReadingStore):
             self._remembered()
             if derived_only:
                 self._hours.forget()
+                forget_indicators(self._influx, self._buckets.derived)
                 return
             for bucket in (self._buckets.derived, self._buckets.readings):
                 self._influx.delete(bucket, -(2**63), 2**63)

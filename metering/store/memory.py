@@ -18,6 +18,7 @@ from metering.periods import Period, from_us, to_us
 from metering.readings import SET_ASIDE, Codes, Mask, Readings
 from metering.series import Series
 from metering.store.checks import check_finite, check_inside
+from metering.store.indicators import Indicator, chosen
 from metering.store.port import MeterSummary, ReadingStore, SeriesKind, Span, StoreUnavailable
 from metering.store.resolve import counting_rows, resolve, superseded_rows
 from metering.store.sorting import first_of_each, last_of_each, sorted_readings, sorted_series
@@ -161,6 +162,25 @@ class MemoryStore(ReadingStore):
         return sorted((kept.subjects[s], kept.quantities[q]) for s, q in pairs)
 
     @override
+    def put_indicators(self, rows: Sequence[Indicator]) -> None:
+        with self._lock:
+            self._check_open()
+            self._indicators |= {row.key: row for row in rows}
+
+    @override
+    def indicators(
+        self,
+        period: Period,
+        *,
+        subjects: Sequence[str] | None = None,
+        quantities: Sequence[str] | None = None,
+    ) -> list[Indicator]:
+        with self._lock:
+            self._check_open()
+            kept = list(self._indicators.values())
+        return chosen(kept, period, subjects, quantities)
+
+    @override
     def clear(self, *, derived_only: bool = False) -> None:
         with self._lock:
             self._check_open()
@@ -168,6 +188,7 @@ class MemoryStore(ReadingStore):
                 "energy": Series.empty(),
                 "emissions": Series.empty(),
             }
+            self._indicators: dict[object, Indicator] = {}
             if not derived_only:
                 self._store_id = uuid.uuid4().hex
                 self._rows = self._counting = self._superseded = Readings.empty()

@@ -28,6 +28,7 @@ from typing import Literal, Protocol, TypeAlias
 from metering.periods import Period
 from metering.readings import Readings
 from metering.series import Series
+from metering.store.indicators import Indicator
 
 SeriesKind: TypeAlias = Literal["energy", "emissions"]
 """Which derived table: hourly register increments, or hourly emissions."""
@@ -168,8 +169,27 @@ class ReadingStore(Protocol):
     def quantities(self, kind: SeriesKind) -> list[tuple[str, str]]:
         """Return every (subject, quantity) that has hours, sorted."""
 
+    def put_indicators(self, rows: Sequence[Indicator]) -> None:
+        """Keep indicators; a row takes the place of the one with the same key.
+
+        Raises:
+            StoreUnavailable: Some of them may have been kept; put the same ones again.
+        """
+
+    def indicators(
+        self,
+        period: Period,
+        *,
+        subjects: Sequence[str] | None = None,
+        quantities: Sequence[str] | None = None,
+    ) -> list[Indicator]:
+        """Return the indicators of a period, sorted by subject, about, quantity and time.
+
+        They are for displays: a text may come back with its line breaks as spaces.
+        """
+
     def clear(self, *, derived_only: bool = False) -> None:
-        """Forget everything, or only the derived hours.
+        """Forget everything, or only the derived hours and the indicators.
 
         Without its readings the store is another one and has another `store_id`.
         """

@@ -1,0 +1,118 @@
+"""Indicators in InfluxDB: one measurement in the derived bucket, which panels read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+
+from metering.periods import Period, from_us, to_us
+from metering.store.indicators import Indicator, latest_of_each
+from metering.store.influx_client import Influx
+from metering.store.influx_columns import ask
+from metering.store.influx_schema import (
+    NS_PER_US,
+    flux_any,
+    flux_text,
+    flux_time,
+    line_text,
+    plain_name,
+    site_of,
+    span_ns,
+    stored_name,
+    us_of,
+)
+
+INDICATOR: Final = "indicator"
+NOTHING: Final = "-"
+"""The tag `about` of rows that are about nothing in particular; InfluxDB has no empty tags."""
+
+_TAGS = ("subject", "about", "quantity")
+
+
+def put_indicators(influx: Influx, bucket: str, rows: Sequence[Indicator]) -> None:
+    """Write rows; those with the same keys are written over."""
+    lines = [_line(row) for row in latest_of_each(rows)]
+    if lines:
+        influx.write(bucket, lines)
+
+
+def read_indicators(
+    influx: Influx,
+    bucket: str,
+    period: Period,
+    *,
+    subjects: Sequence[str] | None,
+    quantities: Sequence[str] | None,
+) -> list[Indicator]:
+    """The rows of a period, sorted."""
+    low, high = span_ns(period)
+    if low >= high or subjects == [] or quantities == []:
+        return []
+    flux = (
+        f"from(bucket: {flux_text(bucket)})\n"
+        f"  |> range(start: {flux_time(low)}, stop: {flux_time(high)})\n"
+        f"  |> filter(fn: (r) => r._measurement == {flux_text(INDICATOR)})\n"
+    )
+    for column, names in (("subject", subjects), ("quantity", quantities)):
+        if names is not None:
+            flux += flux_any(column, [stored_name(name) for name in names])
+    values = ask(influx, flux + '  |> filter(fn: (r) => r._field == "value")\n', tags=_TAGS)
+    said = _texts(influx, flux)
+    found = []
+    tags = zip(*(values.tags[name] for name in _TAGS), strict=True)
+    for (subject, about, quantity), ns, value in zip(
+        tags, values.time.tolist(), values.value.tolist(), strict=True
+    ):
+        text = said.get((subject, about, quantity, ns), "")
+        at = from_us(np.datetime64(ns // NS_PER_US, "us"))
+        found.append(Indicator(subject, _plain(about), quantity, at, value, text))
+    return sorted(found)
+
+
+def forget_indicators(influx: Influx, bucket: str) -> None:
+    """Delete all of them."""
+    influx.delete(bucket, -(2**63), 2**63, f'_measurement="{INDICATOR}"')
+
+
+def _texts(influx: Influx, flux: str) -> dict[tuple[str, str, str, int], str]:
+    table = influx.query(
+        flux + '  |> filter(fn: (r) => r._field == "text")\n'
+        '  |> rename(columns: {_value: "text"})\n'
+        '  |> keep(columns: ["_time", "text", "subject", "about", "quantity"])\n'
+    )
+    if not table.num_rows:
+        return {}
+    columns = [[plain_name(t) for t in table.column(name).to_pylist()] for name in _TAGS]
+    times = table.column("_time").cast("int64").to_pylist()
+    return dict(
+        zip(zip(*columns, times, strict=True), table.column("text").to_pylist(), strict=True)
+    )
+
+
+def _line(row: Indicator) -> bytes:
+    about = NOTHING if row.about == "" else stored_name(row.about)
+    tags = b",".join(
+        name.encode() + b"=" + line_text(value)
+        for name, value in (
+            ("about", about),
+            ("quantity", stored_name(row.quantity)),
+            ("site", site_of(row.subject)),
+            ("subject", stored_name(row.subject)),
+        )
+    )
+    fields = f"value={row.value!r}".encode()
+    if row.text:
+        fields += b',text="' + _quoted(row.text) + b'"'
+    ns = us_of(to_us(row.at)) * NS_PER_US
+    return INDICATOR.encode() + b"," + tags + b" " + fields + b" " + str(ns).encode()
+
+
+def _quoted(text: str) -> bytes:
+    safe = text.replace("\n", " ").replace("\\", "\\\\").replace('"', '\\"')
+    return safe.encode("utf-8", "replace")
+
+
+def _plain(about: str) -> str:
+    return "" if about == NOTHING else about
