@@ -1,0 +1,90 @@
+"""The Flux of panels and variables: files in `flux/` with `{{name}}` where an expression belongs.
+
+Grafana puts the values of variables in (`${site:doublequote}` becomes `"park"`, escaped) and the
+range of the dashboard (`v.timeRangeStart`). Where a query has one of the places of `USUAL`, it need
+not be named by the caller.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from importlib import resources
+from typing import Any, Final
+
+from metering.store.flux_queries import FluxQueryError, flux_query, flux_query_names
+from metering.store.influx_schema import flux_text
+
+USUAL: Final = {
+    "bucket": "${bucket:doublequote}",
+    "derived": "${derived:doublequote}",
+    "timezone": "${timezone:doublequote}",
+    "site": "${site:doublequote}",
+    "start": "v.timeRangeStart",
+    "stop": "v.timeRangeStop",
+    "every": "v.windowPeriod",
+}
+SITE: Final = USUAL["site"]
+BUILDING: Final = f'{SITE} + "/" + ${{building:doublequote}}'
+CARRIER: Final = "${carrier:doublequote}"
+DATASOURCE: Final = {"type": "influxdb", "uid": "tanyuan-influxdb"}
+
+_PLACE = re.compile(r"\{\{(\w+)\}\}")
+
+
+def query_names() -> list[str]:
+    """The queries of this package, sorted."""
+    files = resources.files("dashboards").joinpath("flux").iterdir()
+    return sorted(f.name.removesuffix(".flux") for f in files if f.name.endswith(".flux"))
+
+
+def query(name: str, **expressions: str) -> str:
+    """A query of this package, or else of the store, with its places filled in.
+
+    Args:
+        name: The file, without `.flux`.
+        expressions: Flux for the places that `USUAL` does not fill, or fills otherwise.
+
+    Raises:
+        FluxQueryError: An expression is missing, or there is no place for it.
+    """
+    if name not in query_names() and name in flux_query_names():
+        places = set(_PLACE.findall(_source("metering.store", name)))
+        usual = {place: USUAL[place] for place in places & set(USUAL)}
+        return flux_query(name, **(usual | expressions))
+    lines = _source("dashboards", name).splitlines()
+    text = "\n".join(line for line in lines if not line.startswith("//"))
+    wanted = set(_PLACE.findall(text))
+    if missing := wanted - set(expressions) - set(USUAL):
+        raise FluxQueryError(f"{name}.flux also wants {', '.join(sorted(missing))}.")
+    if unknown := set(expressions) - wanted:
+        raise FluxQueryError(f"{name}.flux has no place for {', '.join(sorted(unknown))}.")
+    given = USUAL | expressions
+    return _PLACE.sub(lambda place: given[place[1]], text) + "\n"
+
+
+def target(flux: str, ref: str = "A") -> dict[str, Any]:
+    """A query as a panel holds it."""
+    return {"datasource": dict(DATASOURCE), "query": flux, "refId": ref}
+
+
+def targets(*flux: str) -> list[dict[str, Any]]:
+    """Queries of one panel, A, B, C, ..."""
+    return [target(text, chr(ord("A") + i)) for i, text in enumerate(flux)]
+
+
+def text(value: str) -> str:
+    """A string of Flux."""
+    return flux_text(value)
+
+
+def one_of(names: Iterable[str]) -> str:
+    """A regular expression of Flux for exactly these names, which InfluxDB looks up itself."""
+    return "/^(" + "|".join(re.escape(name) for name in names) + ")$/"
+
+
+def _source(package: str, name: str) -> str:
+    file = resources.files(package).joinpath("flux", f"{name}.flux")
+    if not file.is_file():
+        raise FluxQueryError(f"No query {name}. There are {', '.join(query_names())}.")
+    return file.read_text(encoding="utf-8")
