@@ -14,7 +14,7 @@ COLUMNS = """(
     subject VARCHAR NOT NULL, about VARCHAR NOT NULL, quantity VARCHAR NOT NULL,
     moment TIMESTAMP NOT NULL, value DOUBLE NOT NULL, text VARCHAR NOT NULL)"""
 
-_KEY = "i.subject = n.subject AND i.about = n.about AND i.quantity = n.quantity AND i.moment = n.moment"
+_KEY = " AND ".join(f"i.{c} = n.{c}" for c in ("subject", "about", "quantity", "moment"))
 _NEW = (
     "SELECT unnest($subjects) AS subject, unnest($abouts) AS about, "
     "unnest($quantities) AS quantity, unnest($ats) AS moment, unnest($vals) AS value, "
@@ -49,6 +49,27 @@ def read_indicators(
     quantities: Sequence[str] | None,
 ) -> list[Indicator]:
     """The rows of a period, sorted."""
+    wanted, values = _chosen(period, subjects, quantities)
+    found = cursor.execute(
+        f"SELECT subject, about, quantity, moment, value, text FROM {TABLE} WHERE {wanted}", values
+    ).fetchall()
+    return sorted(
+        Indicator(subject, about, quantity, at.replace(tzinfo=UTC), value, text)
+        for subject, about, quantity, at, value, text in found
+    )
+
+
+def drop_indicators(
+    cursor: Cursor, period: Period, *, subjects: Sequence[str], quantities: Sequence[str]
+) -> None:
+    """Forget the rows of a period, of these subjects and quantities."""
+    wanted, values = _chosen(period, subjects, quantities)
+    cursor.execute(f"DELETE FROM {TABLE} WHERE {wanted}", values)
+
+
+def _chosen(
+    period: Period, subjects: Sequence[str] | None, quantities: Sequence[str] | None
+) -> tuple[str, dict[str, object]]:
     values: dict[str, object] = {
         "low": str(to_us(period.start)).replace("T", " "),
         "high": str(to_us(period.end)).replace("T", " "),
@@ -60,10 +81,4 @@ def read_indicators(
     if quantities is not None:
         wanted += " AND list_contains($quantities, quantity)"
         values["quantities"] = list(quantities)
-    found = cursor.execute(
-        f"SELECT subject, about, quantity, moment, value, text FROM {TABLE} WHERE {wanted}", values
-    ).fetchall()
-    return sorted(
-        Indicator(subject, about, quantity, at.replace(tzinfo=UTC), value, text)
-        for subject, about, quantity, at, value, text in found
-    )
+    return wanted, values

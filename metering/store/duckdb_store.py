@@ -19,7 +19,7 @@ from metering.readings import Readings
 from metering.series import Series
 from metering.store.checks import check_finite, check_inside
 from metering.store.duckdb_add import add_readings
-from metering.store.duckdb_indicators import put_indicators, read_indicators
+from metering.store.duckdb_indicators import drop_indicators, put_indicators, read_indicators
 from metering.store.duckdb_instance import Instance
 from metering.store.duckdb_read import (
     read_nearest,
@@ -151,6 +151,13 @@ class DuckDbStore(ReadingStore):
     ) -> list[Indicator]:
         with self._instance.read() as (cursor, _):
             return read_indicators(cursor, period, subjects=subjects, quantities=quantities)
+
+    @override
+    def drop_indicators(
+        self, period: Period, *, subjects: Sequence[str], quantities: Sequence[str]
+    ) -> None:
+        with self._instance.write() as writing:
+            drop_indicators(writing.cursor, period, subjects=subjects, quantities=quantities)
 
     @override
     def clear(self, *, derived_only: bool = False) -> None:

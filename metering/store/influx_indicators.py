@@ -71,6 +71,30 @@ def read_indicators(
     return sorted(found)
 
 
+def drop_indicators(
+    influx: Influx,
+    bucket: str,
+    period: Period,
+    subjects: Sequence[str],
+    quantities: Sequence[str],
+) -> None:
+    """Forget the rows of a period, of these subjects and quantities; one request for each pair."""
+    low, high = span_ns(period)
+    if low >= high:
+        return
+    for subject in subjects:
+        for quantity in quantities:
+            of_subject = f"subject={_in_predicate(subject)}"
+            of_quantity = f"quantity={_in_predicate(quantity)}"
+            only = f'_measurement="{INDICATOR}" AND {of_subject} AND {of_quantity}'
+            influx.delete(bucket, low, high, only)
+
+
+def _in_predicate(name: str) -> str:
+    escaped = stored_name(name).replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
+
+
 def forget_indicators(influx: Influx, bucket: str) -> None:
     """Delete all of them."""
     influx.delete(bucket, -(2**63), 2**63, f'_measurement="{INDICATOR}"')

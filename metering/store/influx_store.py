@@ -26,7 +26,12 @@ from metering.store.indicators import Indicator
 from metering.store.influx_add import Adding, Reach, contested_keys
 from metering.store.influx_client import Influx
 from metering.store.influx_hours import Hours
-from metering.store.influx_indicators import forget_indicators, put_indicators, read_indicators
+from metering.store.influx_indicators import (
+    drop_indicators,
+    forget_indicators,
+    put_indicators,
+    read_indicators,
+)
 from metering.store.influx_meta import (
     Buckets,
     find_or_make_name,
@@ -246,6 +251,12 @@ class InfluxStore(ReadingStore):
             subjects=subjects,
             quantities=quantities,
         )
+
+    @override
+    def drop_indicators(
+        self, period: Period, *, subjects: Sequence[str], quantities: Sequence[str]
+    ) -> None:
+        drop_indicators(self._influx, self._buckets.derived, period, subjects, quantities)
 
     @override
     def clear(self, *, derived_only: bool = False) -> None:

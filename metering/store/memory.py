@@ -181,6 +181,15 @@ class MemoryStore(ReadingStore):
         return chosen(kept, period, subjects, quantities)
 
     @override
+    def drop_indicators(
+        self, period: Period, *, subjects: Sequence[str], quantities: Sequence[str]
+    ) -> None:
+        with self._lock:
+            gone = chosen(self._indicators.values(), period, subjects, quantities)
+            for row in gone:
+                del self._indicators[row.key]
+
+    @override
     def clear(self, *, derived_only: bool = False) -> None:
         with self._lock:
             self._check_open()

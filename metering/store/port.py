@@ -188,6 +188,11 @@ class ReadingStore(Protocol):
         They are for displays: a text may come back with its line breaks as spaces.
         """
 
+    def drop_indicators(
+        self, period: Period, *, subjects: Sequence[str], quantities: Sequence[str]
+    ) -> None:
+        """Forget the indicators of a period, of these subjects and quantities."""
+
     def clear(self, *, derived_only: bool = False) -> None:
         """Forget everything, or only the derived hours and the indicators.
 

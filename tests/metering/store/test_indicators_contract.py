@@ -45,6 +45,21 @@ def test_names_and_texts_of_any_kind_come_back(store):
     assert store.indicators(DAY) == [plain, odd]
 
 
+def test_some_are_dropped_and_the_others_stay(store):
+    rows = [power(m, float(m), subject=s, quantity=q)
+            for m in (0, 60) for s in ("park", 'park/a "b"') for q in ("x", "y")]  # fmt: skip
+    store.put_indicators(rows)
+    first = Period(T0, T0 + timedelta(minutes=60))
+    store.drop_indicators(first, subjects=['park/a "b"'], quantities=["x"])
+    store.drop_indicators(first, subjects=["park"], quantities=["x", "y"])
+    store.drop_indicators(DAY, subjects=[], quantities=["x"])
+    store.drop_indicators(DAY, subjects=["park"], quantities=[])
+
+    left = [(row.subject, row.quantity, row.value) for row in store.indicators(DAY)]
+    assert left == [("park", "x", 60.0), ("park", "y", 60.0), ('park/a "b"', "x", 60.0),
+                    ('park/a "b"', "y", 0.0), ('park/a "b"', "y", 60.0)]  # fmt: skip
+
+
 def test_clearing_what_is_derived_clears_indicators(store):
     store.put_indicators([power(0, 1.0)])
     store.clear(derived_only=True)
