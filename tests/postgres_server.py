@@ -6,6 +6,7 @@ user make databases.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import pwd
@@ -94,15 +95,19 @@ class Server:
 
     def freeze(self) -> None:
         """Stop every process of our own server where it is; its kernel still takes connections."""
-        assert self.process is not None
-        for pid in (self.process.pid, *self._children()):
-            os.kill(pid, signal.SIGSTOP)
+        self._tell_all(signal.SIGSTOP)
 
     def thaw(self) -> None:
         """Let it go on."""
+        self._tell_all(signal.SIGCONT)
+
+    def _tell_all(self, what: signal.Signals) -> None:
+        """Tell the server first, so that it makes no new process meanwhile, then all it made."""
         assert self.process is not None
-        for pid in (self.process.pid, *self._children()):
-            os.kill(pid, signal.SIGCONT)
+        self.process.send_signal(what)
+        for pid in self._children():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, what)
 
     def client(self, database: str | None = None) -> psycopg.Connection[tuple[object, ...]]:
         """The plain client, for what the ledger does not do; each statement for itself."""

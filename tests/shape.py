@@ -20,6 +20,9 @@ VARIABLE = "TANYUAN_TEST_SHAPE"
 _databases: dict[str, str] = {}
 """The URLs of the databases made for homes, by name."""
 
+_given: dict[Path, str] = {}
+"""The ledgers of homes that a test chose itself."""
+
 
 def is_production() -> bool:
     """Whether the product is to run on InfluxDB and PostgreSQL."""
@@ -29,9 +32,10 @@ def is_production() -> bool:
 
 
 def settings_of(home: Path) -> dict[str, str]:
-    """What the environment says to the product about a home; nothing in the embedded shape."""
+    """What the environment says to the product about a home; mostly nothing if embedded."""
     if not is_production():
-        return {}
+        given = _given.get(home.absolute())
+        return {"TANYUAN_LEDGER": given} if given else {}
     influx = influx_server.server()
     return {
         "TANYUAN_STORE": "influxdb",
@@ -45,12 +49,19 @@ def settings_of(home: Path) -> dict[str, str]:
 
 def ledger_of(home: Path) -> str:
     """The URL of a home's ledger."""
+    if given := _given.get(home.absolute()):
+        return given
     if not is_production():
         return f"sqlite:///{home.absolute() / 'ledger.sqlite'}"
     name = name_for(home.absolute())
     if name not in _databases:
         _databases[name] = postgres_server.server().new_database(name)
     return _databases[name]
+
+
+def give_ledger(home: Path, url: str) -> None:
+    """Let a home have this ledger, in either shape; the test itself takes it away."""
+    _given[home.absolute()] = url
 
 
 def lose_store(home: Path) -> None:
@@ -87,6 +98,7 @@ def drop_all() -> None:
         postgres_server.server().drop(name)
         _drop_buckets(name)
     _databases.clear()
+    _given.clear()
 
 
 def needs_embedded(reason: str) -> pytest.MarkDecorator:
