@@ -1,0 +1,1 @@
+"""Wall displays in Grafana, one module each, and the JSON they build."""

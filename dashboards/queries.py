@@ -29,6 +29,18 @@ BUILDING: Final = f'{SITE} + "/" + ${{building:doublequote}}'
 CARRIER: Final = "${carrier:doublequote}"
 DATASOURCE: Final = {"type": "influxdb", "uid": "tanyuan-influxdb"}
 
+OF_SITE: Final = f"r.subject == {SITE}"
+OF_BUILDING: Final = f"r.subject == {BUILDING}"
+BUILDINGS: Final = f"r.site == {SITE} and r.subject =~ /\\//"
+POINTS: Final = BUILDINGS
+PLATFORM: Final = 'r.site == "tanyuan"'
+"""Conditions of Flux: the site itself, one building, all buildings, all points, our processes."""
+
+LATELY: Final = "10m"
+"""What is computed every minute and is older than this is not shown as being so now."""
+LAST_DAYS: Final = "3d"
+"""What is computed every day."""
+
 _PLACE = re.compile(r"\{\{(\w+)\}\}")
 
 
@@ -61,6 +73,24 @@ def query(name: str, **expressions: str) -> str:
         raise FluxQueryError(f"{name}.flux has no place for {', '.join(sorted(unknown))}.")
     given = USUAL | expressions
     return _PLACE.sub(lambda place: given[place[1]], text) + "\n"
+
+
+def latest(where: str, *quantities: str, back: str = LATELY, form: str = "latest") -> str:
+    """The newest figures of some quantities; `form` is one of the queries that read them."""
+    return query(form, where=where, quantities=one_of(quantities), back=back)
+
+
+def series(
+    where: str,
+    *quantities: str,
+    by: str = "subject",
+    every: str = "v.windowPeriod",
+    fn: str = "mean",
+) -> str:
+    """Figures over time, one series for each value of the tag `by`."""
+    return query(
+        "series", where=where, quantities=one_of(quantities), by=f'["{by}"]', every=every, fn=fn
+    )
 
 
 def target(flux: str, ref: str = "A") -> dict[str, Any]:

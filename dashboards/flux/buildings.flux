@@ -1,0 +1,14 @@
+// Buildings of a site, without the site's id before them.
+import "influxdata/influxdb/schema"
+import "strings"
+
+schema.tagValues(
+    bucket: {{derived}},
+    tag: "subject",
+    predicate: (r) =>
+        r._measurement == "indicator" and r.site == {{site}} and r.subject =~ /\//
+            and r.quantity =~ /^(power_kw|energy_today_kwh|energy_measured|energy_estimated)$/,
+    start: {{start}},
+    stop: {{stop}},
+)
+  |> map(fn: (r) => ({_value: strings.trimPrefix(v: r._value, prefix: {{site}} + "/")}))

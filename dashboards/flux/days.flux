@@ -1,0 +1,13 @@
+// Sums of the site's own days; a day of which nothing is known is empty.
+// {{derived}} {{start}} {{stop}} {{timezone}} {{where}} {{quantities}} {{by}}
+import "timezone"
+
+option location = timezone.location(name: {{timezone}})
+
+from(bucket: {{derived}})
+  |> range(start: {{start}}, stop: {{stop}})
+  |> filter(fn: (r) => r._measurement == "indicator" and {{where}} and r.quantity =~ {{quantities}})
+  |> filter(fn: (r) => r._field == "value")
+  |> group(columns: {{by}})
+  |> sort(columns: ["_time"])
+  |> aggregateWindow(every: 1d, fn: sum, createEmpty: true, timeSrc: "_start")

@@ -1,0 +1,13 @@
+// The newest figures of one quantity, highest first, such as every building's energy of the day.
+// {{derived}} {{stop}} {{back}} {{where}} {{quantities}}
+import "date"
+import "regexp"
+
+from(bucket: {{derived}})
+  |> range(start: date.sub(d: {{back}}, from: {{stop}}), stop: {{stop}})
+  |> filter(fn: (r) => r._measurement == "indicator" and {{where}} and r.quantity =~ {{quantities}})
+  |> filter(fn: (r) => r._field == "value")
+  |> last()
+  |> group()
+  |> map(fn: (r) => ({name: regexp.replaceAllString(r: /^[^\/]+\//, v: r.subject, t: ""), _value: r._value}))
+  |> sort(columns: ["_value"], desc: true)

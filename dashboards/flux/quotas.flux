@@ -1,0 +1,24 @@
+// Quotas as they stood last, those furthest ahead of their pace first.
+// {{derived}} {{stop}} {{where}} {{limit}}
+import "date"
+import "regexp"
+
+from(bucket: {{derived}})
+  |> range(start: date.sub(d: 3d, from: {{stop}}), stop: {{stop}})
+  |> filter(fn: (r) => r._measurement == "indicator" and {{where}} and r.quantity =~ /^quota_/)
+  |> filter(fn: (r) => r._field == "value")
+  |> last()
+  |> group()
+  |> pivot(rowKey: ["subject", "about"], columnKey: ["quantity"], valueColumn: "_value")
+  |> map(
+      fn: (r) => ({r with
+          subject: regexp.replaceAllString(r: /^[^\/]+\//, v: r.subject, t: ""),
+          ahead: if exists r.quota_used_share and exists r.quota_expected_share
+          then
+              r.quota_used_share - r.quota_expected_share
+          else
+              -1000.0,
+      }),
+  )
+  |> sort(columns: ["ahead"], desc: true)
+  |> limit(n: {{limit}})

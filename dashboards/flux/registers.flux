@@ -1,0 +1,10 @@
+// Registers a meter sent in the range.
+import "influxdata/influxdb/schema"
+
+schema.fieldKeys(
+    bucket: {{bucket}},
+    predicate: (r) => r._measurement == "reading" and r.meter == ${meter:doublequote},
+    start: {{start}},
+    stop: {{stop}},
+)
+  |> filter(fn: (r) => r._value !~ /^~/)

@@ -1,0 +1,171 @@
+"""Park live: six numbers one reads across a room, then energy, then carbon."""
+
+from __future__ import annotations
+
+from dashboards import tiles
+from dashboards.builder import Dashboard, build, carrier, site
+from dashboards.layout import Panel, Row
+from dashboards.look import AGE, COLD, HEAT, MORE_IS_BAD, SHARE_USED, column, fixed, link
+from dashboards.panels import bargauge, stat, table
+from dashboards.queries import BUILDINGS, LATELY, OF_SITE, POINTS, SITE, latest, query
+from dashboards.texts import Texts
+
+NAME = "park-live"
+
+
+def dashboard(language: str) -> Dashboard:
+    """The dashboard in one language."""
+    t = Texts(language)
+    big = [
+        tiles.power(t, OF_SITE),
+        tiles.energy_today(t, OF_SITE),
+        _quota_used(t),
+        tiles.heat_today(t, OF_SITE),
+        stat(t, "meters_live", query("live_share"), fields="/.*/"),
+        findings(t),
+    ]
+    small = [
+        tiles.power_peak(t, OF_SITE),
+        tiles.usual(t, SITE),
+        _quota_expected(t),
+        _supply_return(t),
+        _silent(t),
+        quarantined(t),
+    ]
+    rows = [
+        Row(5, *((4, panel) for panel in big)),
+        Row(3, *((4, panel) for panel in small)),
+        Row(
+            8,
+            (7, _by_building(t)),
+            (10, tiles.energy_hours(t, OF_SITE)),
+            (7, tiles.quotas(t, "worst_quotas", BUILDINGS, limit=3)),
+        ),
+        Row(
+            8,
+            (7, tiles.carriers(t, OF_SITE)),
+            (10, tiles.emission_hours(t, OF_SITE)),
+            (7, tiles.emissions_today(t, OF_SITE)),
+        ),
+        Row(8, (14, tiles.power_series(t, OF_SITE)), (10, happened(t))),
+    ]
+    return build(t, NAME, rows, variables=[site(t), carrier(t)])
+
+
+def findings(t: Texts, size: int | None = None) -> Panel:
+    """How many findings were noted in the last 24 hours."""
+    flux = query(
+        "total",
+        where=OF_SITE,
+        quantities="/^findings_day$/",
+        alive="/^meters_total$/",
+        back=LATELY,
+    )
+    return stat(t, "findings", flux, thresholds=MORE_IS_BAD, size=size)
+
+
+def quarantined(t: Texts) -> Panel:
+    """How many messages could not be read and wait for a fix."""
+    flux = query(
+        "total",
+        where='r.site == "tanyuan"',
+        quantities="/^quarantine_open$/",
+        alive="/^up$/",
+        back=LATELY,
+    )
+    return stat(t, "quarantined", flux, thresholds=MORE_IS_BAD, size=24)
+
+
+def happened(t: Texts) -> Panel:
+    """The newest events as sentences."""
+    return table(
+        t,
+        "happened",
+        query("events"),
+        overrides=[
+            column("time", displayName=t("column.when"), custom__width=150),
+            column("code", displayName=t("column.code"), custom__width=160),
+            column("subject", displayName=t("column.subject"), custom__width=110),
+            column("text", displayName=t("column.what")),
+        ],
+        no_value="nothing_happened",
+    )
+
+
+def _quota_used(t: Texts) -> Panel:
+    flux = query("quotas", where=f"r.site == {SITE}", limit="1")
+    return stat(
+        t,
+        "quota_used",
+        flux,
+        unit=tiles.SHARE,
+        decimals=0,
+        thresholds=SHARE_USED,
+        fields="/^quota_used_share$/",
+        no_value="no_quota",
+    )
+
+
+def _quota_expected(t: Texts) -> Panel:
+    flux = query("quotas", where=f"r.site == {SITE}", limit="1")
+    return stat(
+        t,
+        "quota_expected",
+        flux,
+        unit=tiles.SHARE,
+        decimals=0,
+        names=True,
+        size=24,
+        fields="/^(quota_expected_share|subject)$/",
+        overrides=[
+            column("quota_expected_share", displayName=t("column.expected")),
+            column("subject", displayName=t("column.subject")),
+        ],
+        no_value="no_quota",
+    )
+
+
+def _supply_return(t: Texts) -> Panel:
+    return stat(
+        t,
+        "supply_return",
+        query("supply_return", where=POINTS),
+        unit=tiles.CELSIUS,
+        decimals=1,
+        names=True,
+        size=24,
+        overrides=[
+            column("supply_temperature", displayName=t("column.supply"), color=fixed(HEAT)),
+            column("return_temperature", displayName=t("column.return"), color=fixed(COLD)),
+        ],
+        no_value="no_heat",
+    )
+
+
+def _silent(t: Texts) -> Panel:
+    return stat(
+        t,
+        "oldest_age",
+        latest(OF_SITE, "oldest_age_s"),
+        unit="s",
+        decimals=1,
+        size=24,
+        thresholds=AGE,
+    )
+
+
+def _by_building(t: Texts) -> Panel:
+    flux = latest(BUILDINGS, "energy_today_kwh", form="highest")
+    url = (
+        f"/d/tanyuan-building-{t.language}?var-site=${{site}}&${{__url_time_range}}"
+        "&var-building=${__data.fields.name}"
+    )
+    return bargauge(
+        t,
+        "by_building",
+        flux,
+        unit=tiles.KWH,
+        decimals=1,
+        color=fixed(tiles.MEASURED),
+        links=[link(t("link.building"), url)],
+    )

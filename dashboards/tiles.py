@@ -1,0 +1,276 @@
+"""Panels that several dashboards show, of the site or of one building, written once."""
+
+from __future__ import annotations
+
+from dashboards.layout import Panel
+from dashboards.look import (
+    CARBON, COLD, ESTIMATED, HEAT, MEASURED, SHARE_KNOWN, SHARE_USED, Override,
+    column, fixed, mapping, of_query, thresholds,
+)  # fmt: skip
+from dashboards.panels import bargauge, stat, table, timeseries
+from dashboards.queries import CARRIER, latest, query, series, text
+from dashboards.texts import Texts
+
+KWH, KW, GJ, CELSIUS, SHARE = "kwatth", "kwatt", "suffix: GJ", "celsius", "percentunit"
+AMOUNT = "locale"
+
+VERDICTS = {"0": "#5fcb93", "1": "#f2b450", "2": "#ff8175", "3": "#9db0a8", "4": "#9db0a8"}
+DIFFERENCE = thresholds((0.05, "#f2b450"), (0.2, "#ff8175"))
+
+
+def flux_words(t: Texts, prefix: str) -> str:
+    """The words behind a prefix as a dictionary of Flux."""
+    pairs = (f"{text(key)}: {text(word)}" for key, word in t.begins(prefix).items())
+    return f"[{', '.join(pairs)}]"
+
+
+def power(t: Texts, where: str) -> Panel:
+    """Electric power now."""
+    return stat(t, "power", latest(where, "power_kw"), unit=KW, decimals=1)
+
+
+def power_peak(t: Texts, where: str) -> Panel:
+    """The highest power of the range."""
+    peak = series(where, "power_kw", every="10m", fn="mean")
+    panel = stat(t, "power_peak", peak, unit=KW, decimals=1, size=24)
+    panel["options"]["reduceOptions"]["calcs"] = ["max"]
+    return panel
+
+
+def energy_today(t: Texts, where: str) -> Panel:
+    """Electricity of the day so far."""
+    return stat(t, "energy_today", latest(where, "energy_today_kwh"), unit=KWH, decimals=1)
+
+
+def usual(t: Texts, subject: str) -> Panel:
+    """The usual day until now, and how far off this one is."""
+    return stat(
+        t,
+        "usual",
+        query("today_against_usual", subject=subject),
+        unit=KWH,
+        decimals=1,
+        names=True,
+        size=24,
+        no_value="no_usual_day",
+        overrides=[
+            column("usual", displayName=t("column.usual")),
+            column(
+                "difference",
+                displayName=t("column.difference"),
+                unit=SHARE,
+                thresholds=DIFFERENCE,
+            ),
+        ],
+    )
+
+
+def heat_today(t: Texts, where: str) -> Panel:
+    """Heat of the day so far."""
+    flux = latest(where, "heat_today_gj")
+    return stat(t, "heat_today", flux, unit=GJ, decimals=1, no_value="no_heat")
+
+
+def energy_hours(t: Texts, where: str) -> Panel:
+    """Energy of every hour of a carrier; what was estimated is another colour."""
+    condition = f"{where} and r.about == {CARRIER}"
+    return timeseries(
+        t,
+        "energy_hours",
+        series(condition, "energy_measured", by="quantity", every="1h", fn="sum"),
+        series(condition, "energy_estimated", by="quantity", every="1h", fn="sum"),
+        unit=AMOUNT,
+        decimals=1,
+        bars=True,
+        stacked=True,
+        overrides=measured_and_estimated(t),
+        interval="1h",
+    )
+
+
+def energy_days(t: Texts, where: str, back: str) -> Panel:
+    """Energy of every day of a carrier."""
+    condition = f"{where} and r.about == {CARRIER}"
+    both = [
+        query("days", where=condition, quantities=f"/^{quantity}$/", by='["quantity"]')
+        for quantity in ("energy_measured", "energy_estimated")
+    ]
+    return timeseries(
+        t,
+        "energy_days",
+        *both,
+        unit=AMOUNT,
+        decimals=0,
+        bars=True,
+        stacked=True,
+        overrides=measured_and_estimated(t),
+        interval="1d",
+        back=back,
+    )
+
+
+def measured_and_estimated(t: Texts) -> list[Override]:
+    """Query A is measured, B is estimated: named, and told apart by colour and fill."""
+    return [
+        of_query("A", displayName=t("series.measured"), color=fixed(MEASURED)),
+        of_query(
+            "B",
+            displayName=t("series.estimated"),
+            color=fixed(ESTIMATED),
+            custom__fillOpacity=25,
+            custom__lineWidth=1,
+        ),
+    ]
+
+
+def power_series(t: Texts, where: str) -> Panel:
+    """Power over time."""
+    return timeseries(
+        t,
+        "power_series",
+        series(where, "power_kw"),
+        unit=KW,
+        decimals=1,
+        interval="5m",
+        overrides=[of_query("A", displayName=t("series.power"), color=fixed(MEASURED))],
+    )
+
+
+def emissions_today(t: Texts, where: str) -> Panel:
+    """Emissions of the day so far, by scope and gas basis."""
+    return stat(
+        t,
+        "emissions_today",
+        latest(where, "emissions_today", form="by_about"),
+        unit=AMOUNT,
+        names=True,
+        overrides=[
+            column(f"{scope}:{unit}", displayName=f"{t(f'scope.{scope}')} · {unit}")
+            for scope in "123"
+            for unit in ("kgCO2", "kgCO2e")
+        ],
+        no_value="no_factor",
+    )
+
+
+def emission_hours(t: Texts, where: str, *, every: str = "1h", key: str = "emission_hours") -> Panel:
+    """Emissions by scope and carrier of every hour or day."""
+    flux = query(
+        "emission_series",
+        where=where,
+        every=every,
+        carriers=flux_words(t, "carrier."),
+        scope=text(t("column.scope")),
+    )
+    return timeseries(
+        t,
+        key,
+        flux,
+        unit=AMOUNT,
+        decimals=1,
+        bars=True,
+        stacked=True,
+        name="${__field.labels.about}",
+        interval=every,
+        back="30d" if every == "1d" else None,
+        overrides=[
+            {
+                "matcher": {"id": "byRegexp", "options": f".* {t('carrier.electricity')} .*"},
+                "properties": [{"id": "color", "value": fixed(CARBON)}],
+            },
+            {
+                "matcher": {"id": "byRegexp", "options": f".* {t('carrier.heat')} .*"},
+                "properties": [{"id": "color", "value": fixed(HEAT)}],
+            },
+        ],
+    )
+
+
+def temperatures(t: Texts, where: str) -> Panel:
+    """Supply and return over time."""
+    return timeseries(
+        t,
+        "temperatures",
+        series(where, "supply_temperature"),
+        series(where, "return_temperature"),
+        unit=CELSIUS,
+        decimals=1,
+        low=None,
+        interval="5m",
+        overrides=[
+            of_query("A", displayName=_of(t("column.supply")), color=fixed(HEAT)),
+            of_query("B", displayName=_of(t("column.return")), color=fixed(COLD)),
+        ],
+    )
+
+
+def carriers(t: Texts, where: str) -> Panel:
+    """What was used of every carrier in the range, in its own unit."""
+    return table(
+        t,
+        "carriers",
+        query("carrier_totals", where=where, carriers=flux_words(t, "carrier.")),
+        overrides=[
+            column("carrier", displayName=t("column.carrier")),
+            column("energy", displayName=t("column.amount"), unit=AMOUNT, decimals=1),
+            column("unit", displayName=t("column.unit"), custom__width=70),
+            share_column("measured_share", t("column.measured")),
+        ],
+    )
+
+
+def quotas(t: Texts, key: str, where: str, *, limit: int) -> Panel:
+    """Quotas, those furthest ahead of their pace first."""
+    unshown = ("ahead", "quota_used", "quota_limit", "quota_projection", "quota_coverage",
+               "quota_projection_low", "quota_projection_high")  # fmt: skip
+    return table(
+        t,
+        key,
+        query("quotas", where=where, limit=str(limit)),
+        overrides=[
+            column("subject", displayName=t("column.subject")),
+            column("about", displayName=t("column.quota")),
+            *(column(name, custom__hidden=True) for name in unshown),
+            share_column("quota_used_share", t("column.used"), SHARE_USED, gauge=True),
+            share_column("quota_expected_share", t("column.expected"), None),
+            verdict_column(t),
+        ],
+        no_value="no_quota",
+    )
+
+
+def verdict_column(t: Texts) -> Override:
+    """The verdict on a quota in words and colour."""
+    return column(
+        "quota_verdict",
+        displayName=t("column.verdict"),
+        mappings=mapping(t.begins("verdict."), VERDICTS),
+        custom__displayMode="color-text",
+    )
+
+
+def share_column(
+    name: str, title: str, steps: dict[str, object] | None = SHARE_KNOWN, *, gauge: bool = False
+) -> Override:
+    """A column of shares, coloured unless `steps` is None."""
+    look = {"thresholds": steps} if steps else {}
+    mode = "gradient-gauge" if gauge else ("color-text" if steps else "auto")
+    return column(
+        name,
+        displayName=title,
+        unit=SHARE,
+        decimals=0,
+        custom__displayMode=mode,
+        **look,
+        **({"min": 0, "max": 1} if gauge else {}),
+    )
+
+
+def by_building(t: Texts, key: str, quantity: str, unit: str, where: str) -> Panel:
+    """A bar for every building, the highest first."""
+    flux = latest(where, quantity, form="highest")
+    return bargauge(t, key, flux, unit=unit, decimals=1, color=fixed(MEASURED))
+
+
+def _of(name: str) -> str:
+    return name + " ${__field.labels.subject}"
