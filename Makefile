@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 ONCE ?=
 
-.PHONY: demo test check fix bench constraints clean
+.PHONY: demo test check fix bench dashboards constraints clean
 
 demo: $(READY)
 	$(BIN)/tanyuan demo $(if $(ONCE),--once,)
@@ -28,6 +28,9 @@ fix: $(READY)
 
 bench: $(READY)
 	$(BIN)/python -m tests.bench
+
+dashboards: $(READY)
+	$(BIN)/python -m dashboards
 
 constraints:
 	uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 \

@@ -5,14 +5,14 @@ from __future__ import annotations
 from dashboards import tiles
 from dashboards.builder import Dashboard, build, site
 from dashboards.layout import Panel, Row
-from dashboards.look import CARBON, column, fixed, mapping
+from dashboards.look import BAD, CARBON, GOOD, WARN, column, fixed, mapping
 from dashboards.panels import bargauge, table, timeseries, words
 from dashboards.queries import BUILDINGS, OF_SITE, query, series
 from dashboards.texts import Texts
 
 NAME = "carbon"
 
-VERIFICATION = {"A": "#5fcb93", "B": "#f2b450", "C": "#ff8175"}
+VERIFICATION = {"primary": GOOD, "own": GOOD, "second-hand": WARN, "unverified": BAD}
 
 
 def dashboard(language: str) -> Dashboard:

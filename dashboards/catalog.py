@@ -1,4 +1,4 @@
-"""The list of all dashboards. A new one is a module with `NAME` and `dashboard`, and a line here."""
+"""All dashboards. A new one is a module with `NAME` and `dashboard`, and a place here."""
 
 from __future__ import annotations
 

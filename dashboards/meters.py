@@ -5,7 +5,7 @@ from __future__ import annotations
 from dashboards import tiles
 from dashboards.builder import Dashboard, build, meter, register, site
 from dashboards.layout import Panel, Row
-from dashboards.look import AGE, MEASURED, MORE_IS_BAD, WARN, column, fixed, of_query
+from dashboards.look import AGE, MEASURED, MORE_IS_BAD, SHARE_KNOWN, WARN, column, fixed, of_query
 from dashboards.panels import bargauge, stat, state_timeline, table, timeseries
 from dashboards.park_live import findings, happened, quarantined
 from dashboards.queries import LATELY, OF_SITE, POINTS, latest, query, series
@@ -110,7 +110,7 @@ def _known(t: Texts) -> Panel:
         "coverage_by_building",
         flux,
         unit=tiles.SHARE,
-        thresholds=tiles.SHARE_KNOWN,
+        thresholds=SHARE_KNOWN,
         overrides=[column("_value", max=1)],
     )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dashboards import tiles
 from dashboards.builder import Dashboard, build, carrier, site
 from dashboards.layout import Panel, Row
-from dashboards.look import AGE, COLD, HEAT, MORE_IS_BAD, SHARE_USED, column, fixed, link
+from dashboards.look import AGE, COLD, HEAT, MEASURED, MORE_IS_BAD, SHARE_USED, column, fixed, link
 from dashboards.panels import bargauge, stat, table
 from dashboards.queries import BUILDINGS, LATELY, OF_SITE, POINTS, SITE, latest, query
 from dashboards.texts import Texts
@@ -166,6 +166,6 @@ def _by_building(t: Texts) -> Panel:
         flux,
         unit=tiles.KWH,
         decimals=1,
-        color=fixed(tiles.MEASURED),
+        color=fixed(MEASURED),
         links=[link(t("link.building"), url)],
     )

@@ -5,7 +5,15 @@ from __future__ import annotations
 from dashboards.builder import Dashboard, build
 from dashboards.layout import Panel, Row
 from dashboards.look import (
-    BAD, DAYS_LEFT, GOOD, IS_UP, LAG, MORE_IS_BAD, Override, column, mapping,
+    BAD,
+    DAYS_LEFT,
+    GOOD,
+    IS_UP,
+    LAG,
+    MORE_IS_BAD,
+    Override,
+    column,
+    mapping,
 )  # fmt: skip
 from dashboards.panels import stat, state_timeline, table, timeseries
 from dashboards.park_live import quarantined

@@ -4,8 +4,19 @@ from __future__ import annotations
 
 from dashboards.layout import Panel
 from dashboards.look import (
-    CARBON, COLD, ESTIMATED, HEAT, MEASURED, SHARE_KNOWN, SHARE_USED, Override,
-    column, fixed, mapping, of_query, thresholds,
+    CARBON,
+    COLD,
+    ESTIMATED,
+    HEAT,
+    MEASURED,
+    SHARE_KNOWN,
+    SHARE_USED,
+    Override,
+    column,
+    fixed,
+    mapping,
+    of_query,
+    thresholds,
 )  # fmt: skip
 from dashboards.panels import bargauge, stat, table, timeseries
 from dashboards.queries import CARRIER, latest, query, series, text
@@ -153,7 +164,9 @@ def emissions_today(t: Texts, where: str) -> Panel:
     )
 
 
-def emission_hours(t: Texts, where: str, *, every: str = "1h", key: str = "emission_hours") -> Panel:
+def emission_hours(
+    t: Texts, where: str, *, every: str = "1h", key: str = "emission_hours"
+) -> Panel:
     """Emissions by scope and carrier of every hour or day."""
     flux = query(
         "emission_series",
