@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from multiprocessing.connection import Connection
 from pathlib import Path
 from threading import Event
@@ -21,6 +21,8 @@ from rich.table import Table
 from api.answers import Document, row_documents
 from api.figures import Figures, Scope
 from api.home import Home, Running
+from api.indicator_writer import IndicatorWriter, write_past
+from api.live import newest
 from api.output import text_of
 from api.quota_answers import quota_document
 from api.running import doors
@@ -31,13 +33,18 @@ from api.tracing import trace
 from ingest.publisher import Broker, Published
 from ingest.simulated_reports import FaultReport
 from ingest.simulator import Simulation, play_year, simulate, site_file
-from metering.periods import Period
+from metering.periods import Period, utc_text
 
 log = logging.getLogger(__name__)
 
 YEAR = 2023
 DAYS = (date(YEAR, 9, 30), date(YEAR, 12, 31))
 """When the quotas are shown: while there is time to act, and at the end."""
+
+DISPLAY_HOURS = 24
+"""So many hours before the end are written for displays, where there are any."""
+
+QUARTER = timedelta(minutes=15)
 
 TOLERANCE = 1e-6
 """Relative: sums of differences of registers with two decimals are not more exact in floats."""
@@ -71,6 +78,8 @@ def demo(settings: Settings | None, *, once: bool, console: Console) -> int:
     simulation = simulate()
     with open_services(settings) as services, doors(services) as running:
         _send_year(services, running, simulation, console)
+        if services.indicators is not None:
+            _write_displays(services, services.indicators, console)
         outcome = summary(services, simulation, console)
         took = time.monotonic() - began
         console.print(f"\nThe whole year took {took:.0f} s, from MQTT to these figures.")
@@ -87,6 +96,17 @@ def _fresh_home() -> Settings:
     (home / "site.yaml").write_bytes(site_file())
     Home(home).factors.mkdir()
     return load_settings(home, given={"mqtt_port": 0, "http_port": 0})
+
+
+def _write_displays(services: Services, writer: IndicatorWriter, console: Console) -> None:
+    """Write for displays what the present was on the last day of the made-up year."""
+    writer.flush()
+    for site in services.catalog.sites().values():
+        last = newest(services.store, site.id)
+        if last is not None:
+            quarters = range(4 * DISPLAY_HOURS, -1, -1)
+            write_past(services, site, [last - quarter * QUARTER for quarter in quarters])
+            console.print(f"For displays: {DISPLAY_HOURS} hours up to {utc_text(last)}.")
 
 
 def _send_year(

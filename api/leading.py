@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 
+from api.indicator_writer import IndicatorWriter
 from api.jobs import Timetable
 from api.leases import TERM_S, Lease, process_name
 from api.services import Services
@@ -32,6 +33,7 @@ class Leading:
         self._lease = Lease(given.ledger, "schedule", self._holder, term_s=term_s)
         self._pause_s = term_s / 5
         self._timetable: Timetable | None = None
+        self._writer: IndicatorWriter | None = None
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -76,6 +78,9 @@ class Leading:
             log.warning("leading waits: %s", error)
             return
         log.info("leading")
+        if self._given.settings.writes_indicators:
+            self._writer = IndicatorWriter(self._given)
+            self._writer.start()
         self._given.line.start()
         timetable = Timetable(self._given, may_run=lambda: self._lease.held, holder=self._holder)
         timetable.start()
@@ -86,3 +91,6 @@ class Leading:
         if timetable is not None:
             timetable.stop()
             self._given.line.stop()
+            if self._writer is not None:
+                self._writer.stop()
+                self._writer = None

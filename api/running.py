@@ -14,6 +14,7 @@ from api import logs
 from api.app import create_app
 from api.doors import allow_connections, listener_of, served, subscriber_of
 from api.home import Running
+from api.indicator_writer import IndicatorWriter
 from api.jobs import Timetable
 from api.journals import Place, registering
 from api.routes.journals import serve_journal
@@ -82,6 +83,11 @@ def doors(services: Services) -> Iterator[Running]:
             services.subscriber = subscriber
         services.line.start()
         stack.callback(services.line.stop)
+        if settings.writes_indicators:
+            writer = IndicatorWriter(services)
+            writer.start()
+            stack.callback(writer.stop)
+            services.indicators = writer
         timetable = Timetable(services)
         timetable.start()
         stack.callback(timetable.stop)

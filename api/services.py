@@ -35,6 +35,7 @@ from metering.store.duckdb_store import open_duckdb
 from metering.store.port import ReadingStore
 
 if TYPE_CHECKING:
+    from api.indicator_writer import IndicatorWriter
     from api.leading import Leading
     from api.projecting import Projecting
     from ingest.subscriber import Subscriber
@@ -67,6 +68,7 @@ class Services:
     listener: Listener | None = None
     subscriber: Subscriber | None = None
     projecting: Projecting | None = None
+    indicators: IndicatorWriter | None = None
     leading: Leading | None = None
 
     @property

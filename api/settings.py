@@ -66,6 +66,9 @@ class Settings(BaseModel):
     journal_segment_mb: int = Field(64, ge=1, le=4096)
     min_free_mb: int = Field(256, ge=1, description="Below it nothing more is accepted")
     answer_wait_s: float = Field(10.0, ge=0, description="How long an answer waits to be current")
+    indicators: Literal["auto", "on", "off"] = Field(
+        "auto", description="Whether figures for displays are written; auto: with InfluxDB"
+    )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     log_format: LogFormat = Field("text", description="One line an event: text or json")
 
@@ -95,6 +98,11 @@ class Settings(BaseModel):
     def http_bind(self) -> str:
         """Where the API and the page are: without a token only on this machine."""
         return self.bind if self.is_local or self.http_token else "127.0.0.1"
+
+    @property
+    def writes_indicators(self) -> bool:
+        """Whether figures for displays are written into the store."""
+        return self.indicators == "on" or (self.indicators == "auto" and self.store == "influxdb")
 
     @property
     def secrets(self) -> list[str]:

@@ -1,0 +1,230 @@
+"""Writes indicators for displays, in a thread of its own, beside whoever makes the hours.
+
+What could not be written is kept and written later; nothing here stops the line.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from datetime import date, datetime, timedelta
+from itertools import islice
+
+from api.compute import Window, everything
+from api.indicators import daily_indicators, hourly_indicators, live_indicators
+from api.platform_indicators import event_indicators, platform_indicators
+from api.services import Services
+from metering.ledger.port import LedgerUnavailable
+from metering.periods import Period, local_day
+from metering.sites import Site
+from metering.store.indicators import Indicator
+from metering.store.port import StoreUnavailable
+
+log = logging.getLogger(__name__)
+
+LIVE_S = 60.0
+"""How often the present is written."""
+
+DAILY_S = 900.0
+"""How often quotas and factors of the day are."""
+
+AT_ONCE = 20_000
+"""So many rows are written in one go."""
+
+PIECE = timedelta(days=31)
+"""Hours are written so many days at a time."""
+
+NEAR = timedelta(days=2)
+"""Spans of hours that lie as near as this are written as one."""
+
+VERSION = "1"
+"""Of the rows; noted for each store that has them."""
+
+_HOURLY = ("coverage", "emissions", "energy_estimated", "energy_measured", "measured")
+
+
+class IndicatorWriter:
+    """Writes the present every minute, and hours whenever they were made again.
+
+    Args:
+        given: The parts of this process.
+    """
+
+    def __init__(self, given: Services) -> None:
+        self._given = given
+        self._lock = threading.Lock()
+        self._spans: dict[str, list[Period]] = {}
+        self._stop, self._poke = threading.Event(), threading.Event()
+        self._thread: threading.Thread | None = None
+        self._live_at = self._daily_at = 0.0
+        self._day: dict[str, date] = {}
+        self._since: datetime | None = None
+        self.last_error = ""
+
+    def start(self) -> None:
+        """Write until `stop`; hours that are made from now on are noticed."""
+        self._given.recompute.on_made = self.made
+        self._stop.clear()
+        self._thread = threading.Thread(target=self._run, name="indicators", daemon=True)
+        self._thread.start()
+
+    def stop(self, timeout_s: float = 30.0) -> None:
+        """Write what is pending, once, and end."""
+        self._stop.set()
+        self._poke.set()
+        if self._thread is not None:
+            self._thread.join(timeout_s)
+            self._thread = None
+        self._given.recompute.on_made = None
+
+    def made(self, site: Site, windows: Sequence[Window]) -> None:
+        """Note which hours of a site were made again."""
+        spans = [window.hours for window in windows if window.hours.start < window.hours.end]
+        with self._lock:
+            self._spans[site.id] = _together([*self._spans.get(site.id, []), *spans])
+        self._poke.set()
+
+    def flush(self, moment: datetime | None = None) -> None:
+        """Write everything that is pending, and the present, now.
+
+        Args:
+            moment: What counts as the present; that of the clock if None.
+
+        Raises:
+            StoreUnavailable: What was not written is still pending.
+            LedgerUnavailable: Likewise.
+        """
+        self._write_hours()
+        now = moment or self._given.now()
+        for site in self._given.catalog.sites().values():
+            self._put(live_indicators(self._given.figures(site.id), now))
+        self._put(platform_indicators(self._given, now))
+        self._put(event_indicators(self._given, since=None))
+        self._write_days(now)
+
+    def _run(self) -> None:
+        while True:
+            ending = self._stop.is_set()
+            try:
+                self._turn()
+                self.last_error = ""
+            except (StoreUnavailable, LedgerUnavailable) as error:
+                if not self.last_error:
+                    log.warning("indicators wait: %s", error)
+                self.last_error = str(error)
+            except Exception as error:
+                log.exception("indicators: a fault of ours; tried again in a minute")
+                self.last_error = f"{type(error).__name__}: {error}"
+                self._stop.wait(LIVE_S)
+            if ending:
+                return
+            self._poke.wait(max(1.0, LIVE_S - (time.monotonic() - self._live_at)))
+            self._poke.clear()
+            self._stop.wait(1.0)  # hours of many meters come together
+
+    def _turn(self) -> None:
+        self._write_hours()
+        clock, now = time.monotonic(), self._given.now()
+        if not self._live_at or clock - self._live_at >= LIVE_S:
+            self._live_at = clock
+            for site in self._given.catalog.sites().values():
+                self._put(live_indicators(self._given.figures(site.id), now))
+            self._put(platform_indicators(self._given, now))
+            self._put(event_indicators(self._given, since=self._since))
+            self._since = now - timedelta(days=1)
+        if not self._daily_at or clock - self._daily_at >= DAILY_S or self._is_new_day(now):
+            self._daily_at = clock
+            self._write_days(now)
+
+    def _is_new_day(self, now: datetime) -> bool:
+        sites = self._given.catalog.sites().values()
+        return any(self._day.get(s.id) != local_day(now, tz=s.timezone) for s in sites)
+
+    def _write_days(self, now: datetime) -> None:
+        for site in self._given.catalog.sites().values():
+            day = local_day(now, tz=site.timezone)
+            self._put(daily_indicators(self._given.figures(site.id), day))
+            self._day[site.id] = day
+
+    def _begin(self) -> None:
+        """Where a store has hours and no indicators yet, all hours are to be written."""
+        given = self._given
+        key = f"indicators.{given.store.store_id}"
+        if given.ledger.get(key) is not None:
+            return
+        for site in given.catalog.sites().values():
+            meters = [site.meter_key(serial) for serial in site.serials]
+            spans = [span for _, span in everything(given.store, meters)]
+            if spans:
+                first = local_day(min(span.start for span in spans), tz=site.timezone)
+                last = local_day(max(span.end for span in spans), tz=site.timezone)
+                whole = Period.days(first, last + timedelta(days=1), tz=site.timezone)
+                with self._lock:
+                    self._spans[site.id] = _together([*self._spans.get(site.id, []), whole])
+        given.ledger.put(key, VERSION)
+
+    def _write_hours(self) -> None:
+        """Write the hours that are pending; those that fail stay so."""
+        self._begin()
+        for site in self._given.catalog.sites().values():
+            while True:
+                with self._lock:
+                    spans = self._spans.get(site.id) or []
+                if not spans:
+                    break
+                self._write_piece(site, spans[0])
+
+    def _write_piece(self, site: Site, span: Period) -> None:
+        piece = Period(span.start, min(span.end, span.start + PIECE))
+        rows = list(hourly_indicators(self._given.figures(site.id), piece))
+        self._drop_stale(site, piece, rows)
+        self._put(rows)
+        with self._lock:
+            left = [cut for each in self._spans[site.id] for cut in _without(each, piece)]
+            self._spans[site.id] = left
+
+    def _drop_stale(self, site: Site, piece: Period, rows: Sequence[Indicator]) -> None:
+        """Take away figures of hours that are not known any more, or not in that way."""
+        store = self._given.store
+        subjects = [site.id, *(f"{site.id}/{building.id}" for building in site.buildings)]
+        there = store.indicators(piece, subjects=subjects, quantities=_HOURLY)
+        new = {row.key for row in rows}
+        stale = [row for row in there if row.key not in new]
+        for subject, quantity in sorted({(row.subject, row.quantity) for row in stale}):
+            store.drop_indicators(piece, subjects=[subject], quantities=[quantity])
+
+    def _put(self, rows: Sequence[Indicator]) -> None:
+        todo: Iterator[Indicator] = iter(rows)
+        while part := list(islice(todo, AT_ONCE)):
+            self._given.store.put_indicators(part)
+
+
+def write_past(given: Services, site: Site, moments: Sequence[datetime]) -> None:
+    """Write what the present was at moments of the past, such as after an import."""
+    for moment in moments:
+        given.store.put_indicators(live_indicators(given.figures(site.id), moment))
+    days = sorted({local_day(moment, tz=site.timezone) for moment in moments})
+    for day in days:
+        given.store.put_indicators(daily_indicators(given.figures(site.id), day))
+
+
+def _together(spans: Sequence[Period]) -> list[Period]:
+    """Spans in order; those that meet or lie near each other as one."""
+    found: list[Period] = []
+    for span in sorted(spans, key=lambda each: each.start):
+        if found and span.start - found[-1].end <= NEAR:
+            found[-1] = Period(found[-1].start, max(found[-1].end, span.end))
+        else:
+            found.append(span)
+    return found
+
+
+def _without(span: Period, piece: Period) -> list[Period]:
+    """What is left of a span after a piece of it was written."""
+    if piece.end <= span.start or span.end <= piece.start:
+        return [span]
+    before = (span.start, max(span.start, piece.start))
+    after = (min(span.end, piece.end), span.end)
+    return [Period(start, end) for start, end in (before, after) if start < end]

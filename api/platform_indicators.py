@@ -1,0 +1,119 @@
+"""Indicators of the platform itself, and events: what displays mark on their time axes."""
+
+from __future__ import annotations
+
+import shutil
+from collections import Counter
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+from api.services import Services
+from metering.ledger.port import LedgerUnavailable
+from metering.periods import utc_text
+from metering.store.indicators import Indicator
+from metering.store.port import StoreDamaged, StoreUnavailable
+
+DAY = timedelta(days=1)
+
+
+def platform_indicators(given: Services, moment: datetime) -> list[Indicator]:
+    """How the platform is: backlog, disks, journals, quarantine, jobs, findings of the last day."""
+    me = f"tanyuan/{given.role.name}"
+    behind = given.line.catch_up(0)
+    oldest = behind.oldest if behind is not None else None
+    rows = [
+        _row(me, "", "lag_messages", moment, given.line.lag),
+        _row(me, "", "lag_s", moment, (moment - oldest).total_seconds() if oldest else 0.0),
+        _row(me, "", "dirty_ranges", moment, given.ledger.count_dirty()),
+        _row(me, "", "disk_free_bytes", moment, shutil.disk_usage(given.home.path).free),
+        _row(me, "", "store_up", moment, _answers(given.store.check)),
+        _row(me, "", "ledger_up", moment, _answers(given.ledger.check)),
+    ]
+    rows += _journals(given, me, moment)
+    for code, count in given.ledger.quarantine_counts().items():
+        rows.append(_row(me, code, "quarantine_open", moment, count))
+    return [*rows, *_jobs(given, me, moment), *_findings(given, moment)]
+
+
+def _row(subject: str, about: str, quantity: str, at: datetime, value: float) -> Indicator:
+    return Indicator(subject, about, quantity, at, float(value))
+
+
+def _answers(check: Callable[[], None]) -> float:
+    try:
+        check()
+    except (StoreUnavailable, StoreDamaged, LedgerUnavailable):
+        return 0.0
+    return 1.0
+
+
+def _journals(given: Services, me: str, moment: datetime) -> list[Indicator]:
+    rows = []
+    if given.journal is not None:
+        health = given.journal.health()
+        name = health.journal_id
+        rows.append(_row(me, name, "journal_bytes", moment, health.disk_bytes))
+        rows.append(_row(me, name, "journal_messages", moment, health.last_sequence))
+        if health.days_left is not None:
+            rows.append(_row(me, name, "journal_days_left", moment, health.days_left))
+    for place in given.journals.places().values():
+        rows.append(_row(me, place.journal, "journal_messages", moment, place.last_sequence))
+    return rows
+
+
+def _jobs(given: Services, me: str, moment: datetime) -> list[Indicator]:
+    rows = []
+    seen: set[str] = set()
+    for run in given.ledger.job_runs(limit=100):
+        if run.job in seen or run.ended_at is None:
+            continue
+        seen.add(run.job)
+        age = (moment - run.ended_at).total_seconds()
+        rows.append(_row(me, run.job, "job_age_s", moment, age))
+        rows.append(_row(me, run.job, "job_ok", moment, float(run.status == "done")))
+    return rows
+
+
+def _findings(given: Services, moment: datetime) -> list[Indicator]:
+    """How many findings of each kind were noted of each site on the last day."""
+    counted: Counter[tuple[str, str]] = Counter()
+    for site in given.catalog.sites():
+        counted[site, "all"] = 0
+    for noted in given.ledger.findings():
+        site = noted.subject.partition("/")[0]
+        if (site, "all") in counted and moment - DAY < noted.noted_at <= moment:
+            counted[site, noted.finding.code] += 1
+            counted[site, "all"] += 1
+    return [
+        _row(site, code, "findings_day", moment, count)
+        for (site, code), count in sorted(counted.items())
+    ]
+
+
+def event_indicators(given: Services, *, since: datetime | None) -> list[Indicator]:
+    """Findings, new versions of site files and failed jobs, each at its own moment.
+
+    Args:
+        given: The parts of this process.
+        since: Only what was noted from then on; everything if None.
+    """
+    rows = [
+        Indicator(n.subject, n.finding.code, "event", n.noted_at, 1.0, n.finding.message)
+        for n in given.ledger.findings()
+        if since is None or n.noted_at >= since
+    ]
+    for version in given.ledger.site_versions():
+        if since is None or version.recorded_at >= since:
+            text = f"Site file, version {version.version}."
+            rows.append(
+                Indicator(version.site, "site.changed", "event", version.recorded_at, 1.0, text)
+            )
+    for run in given.ledger.job_runs(limit=100):
+        ended = run.ended_at
+        if run.status == "failed" and ended is not None and (since is None or ended >= since):
+            text = f"{run.job} for {utc_text(run.period.start)}: {run.message}"
+            rows += [
+                Indicator(site, "job.failed", "event", ended, 1.0, text)
+                for site in given.catalog.sites()
+            ]
+    return rows

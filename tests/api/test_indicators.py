@@ -1,0 +1,187 @@
+"""Figures for displays are those of the API, and only what is known is there."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, timedelta
+
+import pytest
+
+from api.indicator_writer import IndicatorWriter, _together, _without
+from api.indicators import daily_indicators, hourly_indicators, live_indicators
+from api.platform_indicators import event_indicators, platform_indicators
+from api.services import open_services
+from api.settings import load_settings
+from ingest.import_files import import_file
+from metering.findings import Finding
+from metering.ledger.port import Noted
+from metering.periods import Period
+from metering.store.flux_queries import flux_query_names
+from tests.acceptance.running import write_readings
+from tests.api.live_park import SHANGHAI, at, make_sites, park_readings
+from tests.influx_server import open_in
+
+HOURS = Period(at(11, day=20), at(18, day=20))
+
+
+@pytest.fixture
+def services(tmp_path):
+    with open_services(load_settings(make_sites(tmp_path / "home"), environ={})) as opened:
+        file = park_readings(tmp_path / "park.csv")
+        now = datetime(2024, 4, 2, tzinfo=UTC)
+        import_file(file, opened.journal, sites=["park"], received_at=now)
+        assert opened.catch_up() is None
+        yield opened
+
+
+def by_key(rows):
+    return {(row.subject, row.about, row.quantity): row.value for row in rows}
+
+
+def test_the_present_of_a_park_is_what_its_live_answer_says(services):
+    found = by_key(live_indicators(services.figures("park"), at(12, 30)))
+
+    # As in test_live: 12 kW, and 55 × 2 shown; 12 × 12.5 and 10 × 12.5 kWh; 10 an hour are usual.
+    assert found["park/a", "", "power_kw"] == pytest.approx(12)
+    assert found["park/b", "", "power_kw"] == pytest.approx(110)
+    assert found["park", "", "power_kw"] == pytest.approx(122)
+    assert found["park", "", "energy_today_kwh"] == pytest.approx(275)
+    assert found["park", "", "usual_today_kwh"] == pytest.approx(250)
+    assert found["park/a", "", "usual_today_kwh"] == pytest.approx(125)
+    # E1 and E2 are heard, E9 is silent since the 25th, E8 never was.
+    assert found["park", "", "meters_live"] == 2
+    assert found["park", "", "meters_total"] == 4
+    assert found["park", "", "meters_never_heard"] == 1
+    assert found["park", "", "oldest_age_s"] == 3 * 86400 + 4 * 3600
+    assert found["park/b-lift", "E9", "meter_age_s"] == 3 * 86400 + 4 * 3600
+    assert ("park/b-pump", "E8", "meter_age_s") not in found
+
+
+def test_what_is_not_known_has_no_row(services):
+    found = by_key(live_indicators(services.figures("park"), at(14, 30)))
+    assert ("park", "", "power_kw") not in found
+    assert ("park", "", "heat_today_gj") not in found
+
+
+def test_an_hour_is_measured_or_estimated_and_never_both(services):
+    rows = list(hourly_indicators(services.figures("park"), HOURS))
+    shown = {(r.subject, r.at, r.quantity): r.value for r in rows if "energy" in r.quantity}
+
+    # Building b was not heard from 12 to 16: its 40 kWh are spread over four hours.
+    hours = [at(hour, day=20) for hour in range(11, 18)]
+    assert [shown.get(("park/b", h, "energy_estimated")) for h in hours] == [
+        None, *[pytest.approx(10)] * 4, None, None,
+    ]  # fmt: skip
+    assert [shown.get(("park/b", h, "energy_measured")) for h in hours] == [
+        pytest.approx(10), *[None] * 4, pytest.approx(10), pytest.approx(10),
+    ]  # fmt: skip
+    assert {r.about for r in rows if "energy" in r.quantity} == {"electricity:kWh"}
+
+
+def test_quotas_and_factors_of_a_day_are_written_with_their_verdicts(services):
+    rows = daily_indicators(services.figures("park"), date(2024, 3, 28))
+    found = by_key(rows)
+
+    # 24 days at 10 kWh an hour, but 6 of them (weekends) at 4, and 12 hours and a half at 12.
+    used = (18 * 240 + 6 * 96 + 12.5 * 12) / 100
+    assert found["park/a", "a-year", "quota_limit"] == 20
+    assert found["park/b", "b-year", "quota_limit"] == 900
+    assert found["park/a", "a-year", "quota_used"] == pytest.approx(used)
+    assert found["park/a", "a-year", "quota_used_share"] == pytest.approx(used / 20)
+    verdict = next(r for r in rows if (r.about, r.quantity) == ("a-year", "quota_verdict"))
+    assert verdict.value == 2
+    assert verdict.text.startswith("exceeded: ")
+    assert any(r.quantity == "factor" and "kgCO2" in r.text for r in rows)
+    assert {r.at for r in rows} == {datetime(2024, 3, 28, tzinfo=SHANGHAI)}
+
+
+def test_the_platform_says_how_it_is_and_events_are_marked_where_they_were_noted(services):
+    now = services.now()
+    noted = Noted("park/b-lift", at(8), Finding("meter.silent", "It is silent."), now)
+    services.ledger.note([noted])
+
+    found = by_key(platform_indicators(services, now))
+    assert found["tanyuan/up", "", "lag_messages"] == 0
+    assert found["tanyuan/up", "", "store_up"] == found["tanyuan/up", "", "ledger_up"] == 1
+    assert found["park", "meter.silent", "findings_day"] == 1
+    assert found["park", "all", "findings_day"] == 1
+    assert found["mews", "all", "findings_day"] == 0
+    events = event_indicators(services, since=None)
+    assert [(e.subject, e.about, e.at, e.text) for e in events if e.about == "meter.silent"] == [
+        ("park/b-lift", "meter.silent", now, "It is silent.")
+    ]
+    assert {e.subject for e in events if e.about == "site.changed"} == {"park", "mews"}
+    assert event_indicators(services, since=now + timedelta(seconds=1)) == []
+
+
+def test_hours_are_written_once_made_and_what_they_were_before_is_gone(services, tmp_path):
+    writer = IndicatorWriter(services)
+    services.recompute.on_made = writer.made
+    writer.flush(at(12, 30))
+    store = services.store
+
+    def kinds(hour):
+        span = Period(at(hour, day=20), at(hour + 1, day=20))
+        names = ("energy_measured", "energy_estimated")
+        rows = store.indicators(span, subjects=["park/b"], quantities=names)
+        return {(r.quantity, round(r.value, 6)) for r in rows}
+
+    assert kinds(13) == {("energy_estimated", 10.0)}
+
+    # The registers between 12 and 16 come after all: 2 × 6, 2 × 4, 2 × 5 kWh until 15:00.
+    e2 = 500.0 + 5 * (16 * 24 + 12)
+    late = [("E2", "active_import", at(h, day=20).isoformat(), e2 + plus)
+            for h, plus in ((13, 6), (14, 10), (15, 15))]  # fmt: skip
+    file = write_readings(tmp_path / "late.csv", late)
+    import_file(file, services.journal, sites=["park"], received_at=services.now())
+    assert services.catch_up() is None
+    writer.flush(at(12, 30))
+
+    assert kinds(12) == {("energy_measured", 12.0)}
+    assert kinds(13) == {("energy_measured", 8.0)}
+    assert kinds(14) == {("energy_measured", 10.0)}
+
+
+def test_the_thread_writes_by_itself_and_ends_in_order(services):
+    writer = IndicatorWriter(services)
+    writer.start()
+    writer.stop()
+    ever = Period(datetime(2000, 1, 1, tzinfo=UTC), services.now() + timedelta(days=1))
+    written = services.store.indicators(ever, quantities=["energy_measured", "meters_total"])
+    # All 24.5 days of hours, though they were made before the writer was there.
+    assert len(
+        [r for r in written if r.quantity == "energy_measured" and r.subject == "park/a"]
+    ) == (24 * 24 + 13)
+    assert {r.value for r in written if r.quantity == "meters_total" and r.subject == "park"} == {4}
+    assert writer.last_error == ""
+
+
+def test_what_panels_read_is_in_influxdb_as_documented(services, tmp_path):
+    store = open_in(tmp_path / "influx")
+    rows = live_indicators(services.figures("park"), at(12, 30))
+    store.put_indicators(rows)
+    flux = (
+        f'from(bucket: "{store._buckets.derived}")\n'
+        "  |> range(start: 2024-03-28T00:00:00Z, stop: 2024-03-29T00:00:00Z)\n"
+        '  |> filter(fn: (r) => r._measurement == "indicator" and r.site == "park")\n'
+        '  |> filter(fn: (r) => r.subject == "park" and r.quantity == "power_kw")\n'
+        '  |> filter(fn: (r) => r._field == "value" and r.about == "-")\n'
+    )
+    found = store._influx.query(flux)
+    assert found.column("_value").to_pylist() == [pytest.approx(122)]
+    assert flux_query_names()
+    store.close()
+
+
+def hours(first, last):
+    start = datetime(2024, 1, 1, tzinfo=UTC)
+    return Period(start + timedelta(hours=first), start + timedelta(hours=last))
+
+
+def test_spans_that_lie_near_are_one_and_what_is_written_is_cut_out():
+    assert _together([hours(100, 101), hours(0, 1), hours(10, 12), hours(0, 5)]) == [
+        hours(0, 12), hours(100, 101),
+    ]  # fmt: skip
+    assert _without(hours(0, 10), hours(0, 10)) == []
+    assert _without(hours(0, 10), hours(0, 4)) == [hours(4, 10)]
+    assert _without(hours(0, 10), hours(3, 4)) == [hours(0, 3), hours(4, 10)]
+    assert _without(hours(0, 10), hours(10, 12)) == [hours(0, 10)]
