@@ -8,7 +8,7 @@ from dashboards.layout import Panel, Row
 from dashboards.look import AGE, MEASURED, MORE_IS_BAD, SHARE_KNOWN, WARN, column, fixed, of_query
 from dashboards.panels import bargauge, stat, state_timeline, table, timeseries
 from dashboards.park_live import findings, happened, quarantined
-from dashboards.queries import LATELY, OF_SITE, POINTS, latest, query, series
+from dashboards.queries import OF_SITE, POINTS, latest, query, series
 from dashboards.texts import Texts
 
 NAME = "meters"
@@ -74,7 +74,7 @@ def _silence(t: Texts) -> Panel:
 
 
 def _findings_by_code(t: Texts) -> Panel:
-    flux = latest(OF_SITE, "findings_day", back=LATELY)
+    flux = latest(f'{OF_SITE} and r.about != "all"', "findings_day")
     return table(
         t,
         "findings_by_code",

@@ -7,7 +7,7 @@ from dashboards.builder import Dashboard, build, carrier, site
 from dashboards.layout import Panel, Row
 from dashboards.look import AGE, COLD, HEAT, MEASURED, MORE_IS_BAD, SHARE_USED, column, fixed, link
 from dashboards.panels import bargauge, stat, table
-from dashboards.queries import BUILDINGS, LATELY, OF_SITE, POINTS, SITE, latest, query
+from dashboards.queries import BUILDINGS, LATELY, OF_SITE, PLATFORM, POINTS, SITE, latest, query
 from dashboards.texts import Texts
 
 NAME = "park-live"
@@ -54,13 +54,7 @@ def dashboard(language: str) -> Dashboard:
 
 def findings(t: Texts, size: int | None = None) -> Panel:
     """How many findings were noted in the last 24 hours."""
-    flux = query(
-        "total",
-        where=OF_SITE,
-        quantities="/^findings_day$/",
-        alive="/^meters_total$/",
-        back=LATELY,
-    )
+    flux = latest(f'{OF_SITE} and r.about == "all"', "findings_day")
     return stat(t, "findings", flux, thresholds=MORE_IS_BAD, size=size)
 
 
@@ -68,9 +62,9 @@ def quarantined(t: Texts) -> Panel:
     """How many messages could not be read and wait for a fix."""
     flux = query(
         "total",
-        where='r.site == "tanyuan"',
+        where=PLATFORM,
         quantities="/^quarantine_open$/",
-        alive="/^up$/",
+        alive="/^store_up$/",
         back=LATELY,
     )
     return stat(t, "quarantined", flux, thresholds=MORE_IS_BAD, size=24)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dashboards.layout import Panel
 from dashboards.look import (
     CARBON,
-    COLD,
     ESTIMATED,
     HEAT,
     MEASURED,
@@ -24,6 +23,7 @@ from dashboards.texts import Texts
 
 KWH, KW, GJ, CELSIUS, SHARE = "kwatth", "kwatt", "suffix: GJ", "celsius", "percentunit"
 AMOUNT = "locale"
+UNITS = ("kgCO2", "kgCO2e")
 
 VERDICTS = {"0": "#5fcb93", "1": "#f2b450", "2": "#ff8175", "3": "#9db0a8", "4": "#9db0a8"}
 DIFFERENCE = thresholds((0.05, "#f2b450"), (0.2, "#ff8175"))
@@ -158,7 +158,7 @@ def emissions_today(t: Texts, where: str) -> Panel:
         overrides=[
             column(f"{scope}:{unit}", displayName=f"{t(f'scope.{scope}')} · {unit}")
             for scope in "123"
-            for unit in ("kgCO2", "kgCO2e")
+            for unit in UNITS
         ],
         no_value="no_factor",
     )
@@ -195,24 +195,6 @@ def emission_hours(
                 "matcher": {"id": "byRegexp", "options": f".* {t('carrier.heat')} .*"},
                 "properties": [{"id": "color", "value": fixed(HEAT)}],
             },
-        ],
-    )
-
-
-def temperatures(t: Texts, where: str) -> Panel:
-    """Supply and return over time."""
-    return timeseries(
-        t,
-        "temperatures",
-        series(where, "supply_temperature"),
-        series(where, "return_temperature"),
-        unit=CELSIUS,
-        decimals=1,
-        low=None,
-        interval="5m",
-        overrides=[
-            of_query("A", displayName=_of(t("column.supply")), color=fixed(HEAT)),
-            of_query("B", displayName=_of(t("column.return")), color=fixed(COLD)),
         ],
     )
 
@@ -283,7 +265,3 @@ def by_building(t: Texts, key: str, quantity: str, unit: str, where: str) -> Pan
     """A bar for every building, the highest first."""
     flux = latest(where, quantity, form="highest")
     return bargauge(t, key, flux, unit=unit, decimals=1, color=fixed(MEASURED))
-
-
-def _of(name: str) -> str:
-    return name + " ${__field.labels.subject}"

@@ -1,0 +1,135 @@
+"""Every query of every dashboard, asked of a real InfluxDB that holds the made-up park."""
+
+import re
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from importlib import resources
+
+import pytest
+
+from dashboards.catalog import DASHBOARDS
+from dashboards.queries import FluxQueryError, query, query_names
+from tests.dashboards.asking import VALUES, as_grafana_asks, panel_queries
+from tests.dashboards.made_up_park import BUILDINGS, fill
+from tests.influx_server import server
+
+NOW = datetime(2025, 11, 19, 6, 42, tzinfo=UTC)  # a Wednesday, 14:42 in Shanghai
+BUCKET = "walls"
+
+ASKED = {
+    (name, where): flux
+    for name, build in DASHBOARDS.items()
+    for where, flux in panel_queries(build("en"))
+}
+
+
+@pytest.fixture(scope="module")
+def ask():
+    with closing(server().open(BUCKET)) as store:
+        fill(store, NOW)
+    with server().client() as client:
+
+        def rows(flux, **options):
+            text = as_grafana_asks(flux, now=NOW, bucket=BUCKET, **options)
+            tables = client.query_api().query(text)
+            return [record.values for table in tables for record in table.records]
+
+        yield rows
+
+
+@pytest.mark.parametrize(("name", "where"), ASKED)
+def test_query_is_answered_with_something_to_show(ask, name, where):
+    found = ask(ASKED[name, where])
+    shown = [
+        value
+        for row in found
+        for key, value in row.items()
+        if key not in ("result", "table", "_start", "_stop", "_time") and value is not None
+    ]
+
+    assert shown, ASKED[name, where]
+
+
+def test_every_query_file_is_used_by_a_dashboard():
+    asked = list(ASKED.values())
+
+    for name in query_names():
+        places = PLACE.findall(source(name))
+        shape = re.escape(query(name, **{p: f"<{p}>" for p in places}))
+        for place in places:
+            shape = shape.replace(re.escape(f"<{place}>"), "(?:.|\n)*?")
+        assert any(re.fullmatch(shape, flux) for flux in asked), name
+
+
+def test_an_hour_of_which_nothing_is_known_is_empty_and_not_zero(ask):
+    found = ask(ASKED["park-live", "Energy by the hour · ${carrier} A"], window="1h")
+    values = {row["_time"].hour: row["_value"] for row in found}
+
+    # the park knows nothing of 6 and 7 hours ago: 00:00 and 23:00; 8 and 9 hours ago are estimated
+    assert [values[hour] for hour in (0, 23, 22, 21)] == [None] * 4
+    assert values[1] > 0
+
+
+def test_worst_quotas_are_three_and_the_one_furthest_ahead_is_first(ask):
+    found = ask(ASKED["park-live", "The three worst buildings A"])
+
+    assert [row["subject"] for row in found] == ["A1", "B1", "A2"]  # 112, 104, 97 % of the pace
+
+
+def test_buildings_stand_in_the_order_of_their_energy_and_without_the_site(ask):
+    found = ask(ASKED["park-live", "Electricity today by building A"])
+
+    assert [row["name"] for row in found] == list(BUILDINGS)
+
+
+def test_numbers_of_now_vanish_when_nobody_computes_them_any_more(ask):
+    flux = ASKED["park-live", "Power now A"]
+
+    assert len(ask(flux)) == 1
+    assert (
+        ask(flux.replace("v.timeRangeStop", f"{NOW + timedelta(minutes=11):%Y-%m-%dT%H:%M:%SZ}"))
+        == []
+    )
+
+
+def test_findings_and_quarantine_are_counted(ask):
+    assert [row["findings_day"] for row in ask(ASKED["park-live", "Findings in 24 h A"])] == [4]
+    assert [row["_value"] for row in ask(ASKED["park-live", "Messages set aside A"])] == [3]
+
+
+def test_variables_offer_what_is_there(ask):
+    offered = {
+        name: [row["_value"] for row in ask(ASKED["meters", f"${name}"])]
+        for name in ("site", "meter", "register")
+    }
+    offered |= {
+        name: [row["_value"] for row in ask(ASKED["building", f"${name}"])]
+        for name in ("building", "carrier")
+    }
+
+    assert offered["site"] == ["park"]
+    assert sorted(offered["building"]) == sorted(BUILDINGS)
+    assert sorted(offered["carrier"]) == ["electricity:kWh", "heat:kWh", "water:m3"]
+    assert offered["meter"] == [VALUES["meter"]]
+    assert sorted(offered["register"]) == ["active_import", "active_power"]
+
+
+def test_a_name_with_a_quote_cannot_leave_its_place():
+    flux = as_grafana_asks(query("events"), now=NOW, bucket='b"')
+
+    assert 'from(bucket: "b\\"_derived")' in flux
+
+
+def test_a_query_says_what_it_lacks():
+    with pytest.raises(FluxQueryError, match="also wants quantities, where"):
+        query("days", by='["about"]')
+    with pytest.raises(FluxQueryError, match="has no place for meter"):
+        query("events", meter='"E1"')
+
+
+PLACE = re.compile(r"\{\{(\w+)\}\}")
+
+
+def source(name):
+    text = resources.files("dashboards").joinpath("flux", f"{name}.flux").read_text("utf-8")
+    return "\n".join(line for line in text.splitlines() if not line.startswith("//"))
