@@ -11,7 +11,7 @@ import click
 import orjson
 
 from api import logs
-from api.commands import answering, factors, keeping, operations, running, sites
+from api.commands import answering, dashboards, factors, keeping, operations, running, sites
 from api.home import HomeError
 from api.output import print_json, stderr
 from api.settings import Settings, SettingsError, load_settings
@@ -56,7 +56,7 @@ def cli(context: click.Context, home: Path | None) -> None:
     context.obj = Context(home)
 
 
-for family in (running, sites, answering, keeping, factors, operations):
+for family in (running, sites, answering, keeping, factors, dashboards, operations):
     for command in family.COMMANDS:
         cli.add_command(command)
 

@@ -69,6 +69,8 @@ class Settings(BaseModel):
     indicators: Literal["auto", "on", "off"] = Field(
         "auto", description="Whether figures for displays are written; auto: with InfluxDB"
     )
+    grafana_url: str = Field("http://127.0.0.1:3000", description="Where dashboards are published")
+    grafana_token: SecretStr | None = Field(None, description="Of a service account, role Admin")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     log_format: LogFormat = Field("text", description="One line an event: text or json")
 

@@ -121,29 +121,9 @@ def timeseries(
         interval: The shortest window of a point.
         back: A range of its own, such as `30d`, instead of the dashboard's.
     """
-    custom: Options = {
-        "drawStyle": "bars" if bars else "line",
-        "lineInterpolation": "linear",
-        "lineWidth": 1 if bars else 2,
-        "fillOpacity": 80 if bars else (25 if stacked else 8),
-        "gradientMode": "none",
-        "showPoints": "never" if bars else "auto",
-        "pointSize": 4,
-        "spanNulls": False,
-        "barAlignment": 1 if bars else 0,
-        "barWidthFactor": 0.85,
-        "axisBorderShow": False,
-        "axisPlacement": "auto",
-        "axisLabel": "",
-        "axisSoftMin": 0,
-        "scaleDistribution": {"type": "linear"},
-        "stacking": {"mode": "normal" if stacked else "none", "group": "A"},
-        "hideFrom": {"legend": False, "tooltip": False, "viz": False},
-        "thresholdsStyle": {"mode": "off"},
-    }
     field = _field(t, unit, decimals, ALL_CALM, (), "unknown") | {
         "color": {"mode": "palette-classic"},
-        "custom": custom,
+        "custom": _drawn(bars=bars, stacked=stacked),
         **({"displayName": name} if name else {}),
         **({"min": low} if low is not None else {}),
         **({"max": high} if high is not None else {}),
@@ -220,6 +200,30 @@ def words(t: Texts, key: str) -> Panel:
     options = {"mode": "markdown", "content": t(f"{key}.words")}
     panel = _panel(t, key, "text", (), options, {}, ())
     return panel | {"transparent": True}
+
+
+def _drawn(*, bars: bool, stacked: bool) -> Options:
+    """How a series is drawn: never across what is not known."""
+    return {
+        "drawStyle": "bars" if bars else "line",
+        "lineInterpolation": "linear",
+        "lineWidth": 1 if bars else 2,
+        "fillOpacity": 80 if bars else (25 if stacked else 8),
+        "gradientMode": "none",
+        "showPoints": "never" if bars else "auto",
+        "pointSize": 4,
+        "spanNulls": False,
+        "barAlignment": 1 if bars else 0,
+        "barWidthFactor": 0.85,
+        "axisBorderShow": False,
+        "axisPlacement": "auto",
+        "axisLabel": "",
+        "axisSoftMin": 0,
+        "scaleDistribution": {"type": "linear"},
+        "stacking": {"mode": "normal" if stacked else "none", "group": "A"},
+        "hideFrom": {"legend": False, "tooltip": False, "viz": False},
+        "thresholdsStyle": {"mode": "off"},
+    }
 
 
 def _range(back: str | None) -> Options:
