@@ -6,13 +6,18 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 ONCE ?=
 
-.PHONY: demo test check fix bench dashboards constraints clean
+.PHONY: demo test test-production check fix bench dashboards constraints clean
 
 demo: $(READY)
 	$(BIN)/tanyuan demo $(if $(ONCE),--once,)
 
 test: $(READY)
 	$(BIN)/pytest -n 2 --dist loadfile
+
+# The whole line on InfluxDB 2 and PostgreSQL: where they are on the machine, or named (tests/README.md).
+test-production: $(READY)
+	TANYUAN_TEST_SHAPE=production $(BIN)/pytest -n 2 --dist loadfile \
+	  tests/acceptance tests/crash tests/metering/store tests/metering/ledger tests/deploy/test_production.py
 
 check: $(READY)
 	$(BIN)/ruff format --check .

@@ -6,11 +6,9 @@ import os
 import shutil
 
 import pytest
-from sqlalchemy import text
 
 from ingest.journal import Journal
-from metering.ledger.database import Database
-from metering.ledger.tables import metadata
+from tests import postgres_server
 from tests.acceptance.running import make_home, run, up
 from tests.api.test_backup import FACTORS, SITE, message, saved
 from tests.deploy.brokers import PASSWORDS, ShippedMosquitto, wait_until
@@ -27,6 +25,14 @@ def influx():
 
 
 @pytest.fixture
+def ledger(tmp_path):
+    """The URL of an empty database."""
+    server, name = postgres_server.server(), postgres_server.name_for(tmp_path)
+    yield server.new_database(name)
+    server.drop(name)
+
+
+@pytest.fixture
 def broker(tmp_path):
     folder = tmp_path / "broker"
     folder.mkdir()
@@ -38,7 +44,7 @@ def broker(tmp_path):
 
 @pytest.mark.slow
 def test_meters_to_figures_through_the_shipped_broker_and_back_from_a_backup(
-    tmp_path, influx, broker, monkeypatch
+    tmp_path, influx, broker, ledger, monkeypatch
 ):
     home = make_home(tmp_path / "home", SITE, factors={"own.yaml": FACTORS})
     secret = tmp_path / "collector_password"
@@ -48,14 +54,13 @@ def test_meters_to_figures_through_the_shipped_broker_and_back_from_a_backup(
         "TANYUAN_BROKER_PASSWORD_FILE": str(secret),
         "TANYUAN_BROKER_CA": str(broker.folder / "ca.crt"),
         "TANYUAN_STORE": "influxdb",
+        "TANYUAN_INFLUX_BUCKET": "tanyuan",
+        "TANYUAN_LEDGER": ledger,
         "TANYUAN_LOG_FORMAT": "json",
         "INFLUXDB_V2_URL": influx.url,
         "INFLUXDB_V2_ORG": influx.org,
         "INFLUXDB_V2_TOKEN": influx.token,
     }
-    if ledger := os.environ.get("TANYUAN_TEST_POSTGRES_URL"):
-        empty(ledger)
-        settings["TANYUAN_LEDGER"] = ledger
 
     with up(home, **settings) as running:
         wait_until(lambda: running.ask("/status")["broker"]["connected"])
@@ -73,7 +78,7 @@ def test_meters_to_figures_through_the_shipped_broker_and_back_from_a_backup(
         monkeypatch.setenv(name, value)
     made = saved(home, tmp_path / "b.tar.zst")
     assert made["store"] == {"kind": "influxdb", "included": False}
-    assert made["ledger"]["included"] is (ledger is None)  # PostgreSQL stays where it is
+    assert made["ledger"]["included"] is False  # PostgreSQL stays where it is
     chain = Journal.open_read_only(home / "journal").verify()
     shutil.rmtree(home)
     for bucket in ("tanyuan", "tanyuan_derived"):
@@ -88,17 +93,8 @@ def test_meters_to_figures_through_the_shipped_broker_and_back_from_a_backup(
     assert environment_run(home, settings, "doctor", "--json").status == 0
 
 
-def empty(url):
-    """Empty the PostgreSQL that the contract tests of the ledger use too."""
-    database = Database(url)
-    with database.writing() as connection:
-        metadata.drop_all(connection)
-        connection.execute(text("DROP TABLE IF EXISTS alembic_version"))
-    database.close()
-
-
 def environment_run(home, settings, *arguments):
     """Run the program with these settings in a process of its own."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("tests.acceptance.running.environment", lambda: os.environ | settings)
+        patch.setattr("tests.acceptance.running.environment", lambda **_: os.environ | settings)
         return run(home, *arguments)
