@@ -25,7 +25,8 @@ log = logging.getLogger(__name__)
 EVER = Period(datetime(1900, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC))
 """Longer than any meter has run."""
 
-_APPLIED = "sites.applied"
+APPLIED = "sites.applied"
+"""With a store's id: the note that says of which definitions its hours were made."""
 
 
 class SiteNotFound(LookupError):
@@ -127,7 +128,7 @@ class Catalog:
 
 
 def _applied_key(store: ReadingStore) -> str:
-    return f"{_APPLIED}.{store.store_id}"
+    return f"{APPLIED}.{store.store_id}"
 
 
 def _definition(site: Site, point: MeterPoint, registry: Registry) -> str:

@@ -95,9 +95,10 @@ class Grafana:
                 "Check TANYUAN_GRAFANA_URL and that Grafana runs."
             ) from error
         except ValueError as error:
-            raise GrafanaRefused(
-                f"{doing}: what answers at {self.url} is not Grafana. Check TANYUAN_GRAFANA_URL."
-            ) from error
+            raise GrafanaRefused(self._not_grafana(doing)) from error
+
+    def _not_grafana(self, doing: str) -> str:
+        return f"{doing}: what answers at {self.url} is not Grafana. Check TANYUAN_GRAFANA_URL."
 
     def version(self) -> str:
         """The version of a Grafana that is well.
@@ -105,7 +106,12 @@ class Grafana:
         Raises:
             GrafanaUnavailable: It does not answer, or its database does not.
         """
-        health = self.ask("GET", "/health", doing="Health")
+        try:
+            health = self.ask("GET", "/health", doing="Health")
+        except GrafanaRefused as error:
+            if _status(error) != 404:
+                raise
+            raise GrafanaRefused(self._not_grafana("Health")) from error
         if not isinstance(health, dict) or health.get("database") != "ok":
             raise GrafanaUnavailable(f"Health: the database of {self.url} is not well: {health}.")
         return str(health.get("version", "unknown"))

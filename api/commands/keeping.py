@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from api.commands.asking import as_json, put, site_option
-from api.output import print_document, print_fields, print_table
+from api.output import print_document, print_fields, print_table, stderr
 
 CHUNK = 1 << 20
 
@@ -132,4 +132,50 @@ def rebuild(context: click.Context, json_out: bool) -> int:
     return 0
 
 
-COMMANDS = [import_, quarantine, job, rebuild]
+@click.group()
+def store() -> None:
+    """Look after the store of readings and hours."""
+
+
+@store.command("copy")
+@click.argument("source", type=click.Choice(["duckdb", "influxdb"]))
+@click.argument("target", type=click.Choice(["duckdb", "influxdb"]))
+@as_json
+@click.pass_context
+def copy(context: click.Context, source: str, target: str, json_out: bool) -> int:
+    """Copy everything from the SOURCE kind of store into the TARGET kind; nothing may run."""
+    from api.moving import copy_between
+
+    def say(text: str) -> None:
+        stderr().print(text, markup=False, soft_wrap=True)
+
+    document = copy_between(context.obj.settings, source, target, say=say)
+    print_document(document, as_json=json_out)
+    return 0
+
+
+@click.group()
+def journal() -> None:
+    """See where the journals of an installation are."""
+
+
+@journal.command("list")
+@as_json
+@click.pass_context
+def journals(context: click.Context, json_out: bool) -> int:
+    """Show the journals that processes registered."""
+    return put(context, "/journals", json_out=json_out, show=print_fields)
+
+
+@journal.command("forget")
+@click.argument("journal_id")
+@as_json
+@click.pass_context
+def forget(context: click.Context, journal_id: str, json_out: bool) -> int:
+    """Take a journal off the list, once its process is gone for good."""
+    return put(
+        context, f"/journals/{journal_id}", json_out=json_out, show=print_fields, method="DELETE"
+    )
+
+
+COMMANDS = [import_, quarantine, job, rebuild, store, journal]

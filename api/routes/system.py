@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict
 
 from api import jobs
 from api.answers import to_json
-from api.journals import NoSuchJournal
+from api.journals import NoSuchJournal, forget
 from api.problems import document, respond
 from api.questions import parse_day
 from api.routes.asked import Given, answer
@@ -161,6 +161,24 @@ def _import(given: Services, path: Path, site: str | None) -> dict[str, Any]:
     report = import_file(path, given.journal, sites=sites, received_at=given.now())
     behind = given.catch_up()
     return given.current(dataclasses.asdict(report), behind)
+
+
+@router.get("/journals")
+def list_journals(given: Given) -> Response:
+    """The journals that processes registered, and how far each is in the store."""
+    found = []
+    for place in given.journals.places().values():
+        at = given.ledger.position(store_id=given.store.store_id, journal=place.journal)
+        found.append({**dataclasses.asdict(place), "in_store": at})
+    return answer({"own": given.journal.journal_id if given.journal else None, "journals": found})
+
+
+@router.delete("/journals/{journal}")
+def forget_journal(given: Given, journal: str) -> Response:
+    """Take a journal off the list; its process, if it runs after all, registers it again."""
+    if not forget(given.ledger, journal):
+        raise NoSuchJournal(f"No journal {journal} is registered; look at: tanyuan journal list")
+    return answer({"forgotten": journal})
 
 
 @router.post("/jobs/{name}/run")
