@@ -3,6 +3,7 @@
 import pytest
 
 from tests import influx_server, postgres_server, shape
+from tests.dashboards import grafana_server
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -21,6 +22,8 @@ def pytest_terminal_summary(terminalreporter):
     for name, reason in (
         ("INFLUXDB", influx_server.REASON),
         ("POSTGRESQL", postgres_server.REASON),
+        ("GRAFANA", grafana_server.REASON),
+        ("GRAFANA'S PAGES", grafana_server.NO_PAGES),
     ):
         if any(reason in said for said in skipped):
             terminalreporter.section(f"NOT TESTED ON {name}", red=True, bold=True)
