@@ -4,7 +4,8 @@ Two threads: one talks to the broker, the other writes batches to the journal. E
 touches the paho client happens on the first one, through paho's interface for outside loops,
 because a paho client that is used from two threads, or that reconnects by itself, can die with
 its thread or acknowledge a message of an earlier connection. Each connection gets a new client;
-the session lives in the broker, so whatever was not acknowledged comes again.
+the session lives in the broker, so whatever was not acknowledged comes again. Plain messages are
+taken off the socket before paho reads them (`subscriber_socket`).
 """
 
 from __future__ import annotations
@@ -22,15 +23,13 @@ from typing import Any, Protocol
 from urllib.parse import unquote, urlsplit
 
 import paho.mqtt.client as paho
-from paho.mqtt.enums import CallbackAPIVersion
-from paho.mqtt.packettypes import PacketTypes
-from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
-from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from ingest.journal_records import Message
-from ingest.mqtt_packets import MQTT_5, MQTT_311
+from ingest.mqtt_packets import MQTT_5
 from ingest.segments import JournalError
+from ingest.subscriber_client import connect, make_client, subscribe
+from ingest.subscriber_socket import PUBACK, Connected, PublishSocket
 
 log = logging.getLogger(__name__)
 
@@ -40,6 +39,7 @@ _READ_TURN = 500
 _RETRY_JOURNAL_S = 1.0
 _TURN_S = 0.5
 _CLIENT_LENGTH = 200
+_ACK_BYTES = len(PUBACK) + 2
 
 
 class BrokerUrlInvalid(ValueError):
@@ -115,11 +115,12 @@ class SubscriberCounts:
 
 
 @dataclass(frozen=True, slots=True)
-class _Receipt:
-    """Which message of which connection waits for its acknowledgement."""
+class _Taken:
+    """Messages that came together over one connection, and the PUBACKs for them."""
 
     connection: int
-    packet_id: int
+    messages: list[Message]
+    acks: bytes
 
 
 def parse_broker_url(url: str) -> Broker:
@@ -163,9 +164,10 @@ class Subscriber:
         self.last_error: str | None = None
         self._broker = parse_broker_url(settings.broker)
         self._journal = journal
-        self._queue: deque[tuple[Message, _Receipt | None]] = deque()
+        self._name = settings.client_id[:_CLIENT_LENGTH]
+        self._queue: deque[_Taken] = deque()
         self._filled = threading.Condition()
-        self._receipts: deque[_Receipt] = deque()
+        self._written: deque[_Taken] = deque()
         self._unwritten = 0
         self._connection = 0
         self._stopping = threading.Event()
@@ -229,12 +231,16 @@ class Subscriber:
     def _stay_connected(self) -> None:
         """Connect, and exchange packets until the connection ends."""
         self._connection += 1
-        client = self._client()
+        client = make_client(self.settings, self._broker, self._wrapped)
+        client.on_connect = self._on_connect
+        client.on_disconnect = self._on_disconnect
+        client.on_subscribe = self._on_subscribe
+        client.on_message = self._on_message
         try:
-            self._open(client)
+            connect(client, self.settings, self._broker)
             code: int = paho.MQTT_ERR_SUCCESS
             while code == paho.MQTT_ERR_SUCCESS and client.socket() is not None:
-                if self._stopping.is_set() and self._is_done():
+                if self._stopping.is_set() and self._is_done(client):
                     client.disconnect()
                     return
                 code = self._turn(client)
@@ -246,8 +252,12 @@ class Subscriber:
             if sock is not None:
                 sock.close()
 
-    def _is_done(self) -> bool:
-        return self._aborting.is_set() or (self._unwritten == 0 and not self._receipts)
+    def _is_done(self, client: paho.Client) -> bool:
+        if self._aborting.is_set():
+            return True
+        sock: object = client.socket()
+        sending = isinstance(sock, PublishSocket) and sock.wants_write
+        return not (self._unwritten or self._written or sending)
 
     def _turn(self, client: paho.Client) -> int:
         """Wait for something to do, and do it."""
@@ -257,7 +267,8 @@ class Subscriber:
             return paho.MQTT_ERR_CONN_LOST
         reading = self._unwritten < self.settings.queue_messages and not self._stopping.is_set()
         pending = reading and hasattr(sock, "pending") and sock.pending() > 0
-        writing = client.want_write()
+        own = sock if isinstance(sock, PublishSocket) else None
+        writing = client.want_write() or (own is not None and own.wants_write)
         # poll, not select: a listener beside us may hold more than 1,024 open files.
         turn = select.poll()
         turn.register(self._woken, select.POLLIN)
@@ -271,67 +282,72 @@ class Subscriber:
         if (events & select.POLLIN) or pending or broken:
             code = self._read(client)
         if events & select.POLLOUT and code == paho.MQTT_ERR_SUCCESS:
+            if own is not None:
+                own.flush()
             code = client.loop_write()
         return code or client.loop_misc()
 
     def _read(self, client: paho.Client) -> int:
-        """Read what has come; paho reads a packet at a time."""
-        for _ in range(_READ_TURN):
-            before = self.counts.messages
+        """Read what has come, for a turn."""
+        until = self.counts.messages + _READ_TURN
+        code: int = paho.MQTT_ERR_SUCCESS
+        more = True
+        while more and code == paho.MQTT_ERR_SUCCESS and self.counts.messages < until:
+            sock: object = client.socket()
+            if isinstance(sock, PublishSocket):
+                more = sock.read()
+                code = self._take(client, sock)
+            else:
+                before = self.counts.messages
+                code = client.loop_read()
+                more = self.counts.messages > before
+        return code
+
+    def _take(self, client: paho.Client, sock: PublishSocket) -> int:
+        """Take the messages that were read, and let paho read what is for it."""
+        while True:
+            self._put(*sock.take(time.time_ns() // 1000))
+            if not sock.is_for_paho:
+                return paho.MQTT_ERR_SUCCESS
             code = client.loop_read()
-            if code != paho.MQTT_ERR_SUCCESS:
+            if code != paho.MQTT_ERR_SUCCESS or client.socket() is None:
                 return code
-            if self.counts.messages == before:
-                break
-        return paho.MQTT_ERR_SUCCESS
+
+    def _put(self, messages: list[Message], acks: bytes) -> None:
+        """Hand messages over to be written."""
+        if not messages:
+            return
+        self.counts.messages += len(messages)
+        self.counts.bytes += sum(len(message.payload) for message in messages)
+        with self._filled:
+            self._queue.append(_Taken(self._connection, messages, acks))
+            self._unwritten += len(messages)
+            if len(self._queue) == 1:
+                self._filled.notify()
 
     def _acknowledge(self, client: paho.Client) -> None:
         """Acknowledge what is on disk, if it came over this very connection.
 
         A packet identifier of an earlier connection may by now belong to another message.
         """
-        while self._receipts:
-            receipt = self._receipts.popleft()
-            if receipt.connection == self._connection:
-                client.ack(receipt.packet_id, 1)
-                self.counts.acked += 1
-
-    def _client(self) -> paho.Client:
-        """Make the client of one connection."""
-        settings, mqtt5 = self.settings, self.settings.version == MQTT_5
-        client = paho.Client(
-            CallbackAPIVersion.VERSION2,
-            client_id=settings.client_id,
-            clean_session=None if mqtt5 else False,
-            protocol=paho.MQTTv5 if mqtt5 else paho.MQTTv311,
-            reconnect_on_failure=False,
-            manual_ack=True,
-        )
-        if self._broker.user is not None:
-            client.username_pw_set(self._broker.user, settings.password)
-        if self._broker.tls:
-            client.tls_set(ca_certs=str(settings.ca_file) if settings.ca_file else None)
-        client.on_connect = self._on_connect
-        client.on_disconnect = self._on_disconnect
-        client.on_subscribe = self._on_subscribe
-        client.on_message = self._on_message
-        return client
-
-    def _open(self, client: paho.Client) -> None:
-        settings = self.settings
-        if settings.version == MQTT_311:
-            client.connect(self._broker.host, self._broker.port, settings.keep_alive_s)
+        acks = b""
+        while self._written:
+            taken = self._written.popleft()
+            if taken.connection == self._connection:
+                acks += taken.acks
+        if not acks:
             return
-        properties: Any = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
-        properties.SessionExpiryInterval = settings.session_expiry_s
-        properties.ReceiveMaximum = settings.receive_maximum
-        client.connect(
-            self._broker.host,
-            self._broker.port,
-            settings.keep_alive_s,
-            clean_start=False,
-            properties=properties,
-        )
+        self.counts.acked += len(acks) // _ACK_BYTES
+        sock: object = client.socket()
+        if isinstance(sock, PublishSocket):
+            sock.acknowledge(acks)
+            return
+        for at in range(len(PUBACK), len(acks), _ACK_BYTES):
+            client.ack(int.from_bytes(acks[at : at + 2], "big"), 1)
+
+    def _wrapped(self, sock: Connected) -> PublishSocket:
+        version = self.settings.version
+        return PublishSocket(sock, version=version, door=_DOOR, client=self._name)
 
     def _on_connect(
         self,
@@ -352,15 +368,7 @@ class Subscriber:
             self.settings.client_id,
             "resumed" if flags.session_present else "new",
         )
-        prefix = f"$share/{self.settings.group}/" if self.settings.group else ""
-        topics = [prefix + topic for topic in self.settings.filters]
-        # Also with a session: its filters may be those of older settings. Retained messages then
-        # come only for filters that are new, which MQTT 3.1.1 cannot ask for.
-        if self.settings.version == MQTT_5:
-            options = SubscribeOptions(qos=1, retainHandling=0 if prefix else 1)
-            client.subscribe([(topic, options) for topic in topics])
-        else:
-            client.subscribe([(topic, 1) for topic in topics])
+        subscribe(client, self.settings)
 
     def _on_subscribe(
         self,
@@ -386,24 +394,19 @@ class Subscriber:
             self._note(f"{self.settings.broker} ends the connection: {reason}")
 
     def _on_message(self, client: paho.Client, _data: object, message: paho.MQTTMessage) -> None:
-        receipt = _Receipt(self._connection, message.mid) if message.qos else None
-        self.counts.messages += 1
-        self.counts.bytes += len(message.payload)
+        """Take a message that was left to paho."""
+        ack = PUBACK + message.mid.to_bytes(2, "big") if message.qos else b""
         try:
             topic = message.topic
         except UnicodeDecodeError:
+            self.counts.messages += 1
+            self.counts.bytes += len(message.payload)
             self.counts.malformed += 1
-            if receipt:
-                self._receipts.append(receipt)
+            self._written.append(_Taken(self._connection, [], ack))
             return
         received_at = time.time_ns() // 1000
-        name = self.settings.client_id[:_CLIENT_LENGTH]
-        kept = Message(received_at, topic, bytes(message.payload), _DOOR, name)
-        with self._filled:
-            self._queue.append((kept, receipt))
-            self._unwritten += 1
-            if len(self._queue) == 1:
-                self._filled.notify()
+        payload = bytes(message.payload)
+        self._put([Message(received_at, topic, payload, _DOOR, self._name)], ack)
 
     def _note(self, error: str) -> None:
         if error != self.last_error:
@@ -427,14 +430,17 @@ class Subscriber:
                 return
             if not self._stopping.is_set():
                 time.sleep(self.settings.batch_ms / 1000)
+            batch: list[_Taken] = []
+            count = 0
             with self._filled:
-                count = min(len(self._queue), _BATCH_MESSAGES)
-                batch = [self._queue.popleft() for _ in range(count)]
-            if not self._append([message for message, _ in batch]):
+                while self._queue and count < _BATCH_MESSAGES:
+                    batch.append(self._queue.popleft())
+                    count += len(batch[-1].messages)
+            if not self._append([message for taken in batch for message in taken.messages]):
                 return
-            self._receipts.extend(receipt for _, receipt in batch if receipt)
+            self._written.extend(batch)
             with self._filled:
-                self._unwritten -= len(batch)
+                self._unwritten -= count
             self._wake()
 
     def _append(self, messages: list[Message]) -> bool:

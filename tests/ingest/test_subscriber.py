@@ -14,6 +14,8 @@ from pathlib import Path
 import paho.mqtt.client as paho
 import pytest
 from paho.mqtt.enums import CallbackAPIVersion
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
 
 from ingest.journal import Journal
 from ingest.subscriber import (
@@ -285,6 +287,43 @@ def test_messages_of_an_earlier_connection_are_not_acknowledged_on_a_later_one(b
         wait_until(lambda: it.subscriber.counts.acked == 10)
         wait_until(lambda: len(it.payloads) == 20)
         assert it.payloads == numbered(0, 10) * 2  # they came again, and only then were acked
+
+
+def test_messages_with_properties_keep_their_place_among_the_others(broker):
+    user = Properties(PacketTypes.PUBLISH)
+    user.UserProperty = ("unit", "kWh")
+    with Collecting(broker) as it:
+        client = paho.Client(CallbackAPIVersion.VERSION2, "publisher", protocol=paho.MQTTv5)
+        client.connect("127.0.0.1", broker.port)
+        client.loop_start()
+        for number, payload in enumerate(numbered(0, 300)):
+            properties = user if number % 7 == 0 else None
+            client.publish("tanyuan/park/gw/readings", payload, qos=1, properties=properties)
+        wait_until(lambda: it.subscriber.counts.acked == 300)
+        client.disconnect()
+        client.loop_stop()
+        assert it.payloads == numbered(0, 300)
+
+
+def test_a_message_longer_than_a_read_arrives_whole(broker):
+    long = bytes(range(256)) * 4000  # a megabyte, and a packet length of three bytes
+    with Collecting(broker) as it:
+        broker.publish([b"before", long, b"after"])
+        wait_until(lambda: it.subscriber.counts.acked == 3)
+        assert it.payloads == [b"before", long, b"after"]
+
+
+@BOTH
+def test_a_paho_that_makes_its_socket_otherwise_reads_by_itself(broker, version, monkeypatch):
+    monkeypatch.delattr("ingest.subscriber_client.Client._create_socket")
+    with Collecting(broker, version=version) as it:
+        broker.publish(numbered(0, 50))
+        wait_until(lambda: it.subscriber.counts.acked == 50)
+        assert it.payloads == numbered(0, 50)
+    with Collecting(broker, version=version) as it:
+        broker.publish([b"new"])
+        wait_until(lambda: it.payloads)
+        assert it.payloads == [b"new"]  # what was acknowledged does not come again
 
 
 def test_a_group_divides_the_messages_among_its_collectors(broker):
