@@ -13,7 +13,17 @@ from pathlib import Path
 
 from rich.console import Console
 
-from tests.bench import doors, drain, durable, figures, machine, projection, recompute, up
+from tests.bench import (
+    doors,
+    drain,
+    drain_losses,
+    durable,
+    figures,
+    machine,
+    projection,
+    recompute,
+    up,
+)
 from tests.bench.figures import Figure, Section
 from tests.bench.line import line
 from tests.bench.settings import Scale, scale
@@ -26,6 +36,7 @@ MEASUREMENTS: dict[str, tuple[str, Callable[[Scale], list[Figure]]]] = {
     "projection": ("Projection: journal to committed readings", projection.projection),
     "line": ("The whole line: MQTT to committed readings", line),
     "drain": ("A queue drained into InfluxDB 2, beside Telegraf", drain.drain),
+    "losses": ("What is lost on the way into InfluxDB 2", drain_losses.losses),
     "recompute": ("Full recompute of a year of quarter hours", recompute.recompute),
     "latency": ("API latency on that year", up.latency),
 }

@@ -106,8 +106,8 @@ def wait_for_connection(broker: Mosquitto, side: Side, before: dict[str, int]) -
     """Wait until the broker let all sessions of a side in; says when. [s, monotonic]."""
     deadline = time.monotonic() + _PATIENCE_S
     while any(broker.connections(name) <= before[name] for name in side.client_ids):
-        if time.monotonic() > deadline:
-            raise Incomplete(f"{side.name} did not connect to the broker")
+        if time.monotonic() > deadline or side.has_ended():
+            raise Incomplete(f"{side.name} did not connect to the broker: {side.said()}")
         time.sleep(0.005)
     return time.monotonic()
 

@@ -73,6 +73,12 @@ class Side(Protocol):
     def used(self) -> Used:
         """What its running processes have used."""
 
+    def has_ended(self) -> bool:
+        """Whether one of its processes ended by itself."""
+
+    def said(self) -> str:
+        """The end of its log."""
+
 
 @dataclass(frozen=True, slots=True)
 class Used:
@@ -109,6 +115,14 @@ class _Processes:
                 process.kill()
                 process.wait(30)
         self.started = []
+
+    def has_ended(self) -> bool:
+        """Whether one of the processes ended by itself."""
+        return any(process.poll() is not None for process in self.started)
+
+    def said(self) -> str:
+        """The end of the log."""
+        return (self.folder / "log").read_text(errors="replace")[-2000:]
 
     def used(self) -> Used:
         """What the processes and their children have used."""
