@@ -30,6 +30,9 @@ LIVE_S = 60.0
 DAILY_S = 900.0
 """How often quotas and factors of the day are."""
 
+PATIENCE_S = 120.0
+"""Hours are written at least so often while others are still being made."""
+
 AT_ONCE = 20_000
 """So many rows are written in one go."""
 
@@ -59,6 +62,7 @@ class IndicatorWriter:
         self._stop, self._poke = threading.Event(), threading.Event()
         self._thread: threading.Thread | None = None
         self._live_at = self._daily_at = 0.0
+        self._hours_at = time.monotonic()
         self._day: dict[str, date] = {}
         self._since: datetime | None = None
         self.last_error = ""
@@ -125,8 +129,10 @@ class IndicatorWriter:
             self._stop.wait(1.0)  # hours of many meters come together
 
     def _turn(self) -> None:
-        self._write_hours()
         clock, now = time.monotonic(), self._given.now()
+        if self._settled(clock):
+            self._write_hours()
+            self._hours_at = clock
         if not self._live_at or clock - self._live_at >= LIVE_S:
             self._live_at = clock
             for site in self._given.catalog.sites().values():
@@ -137,6 +143,11 @@ class IndicatorWriter:
         if not self._daily_at or clock - self._daily_at >= DAILY_S or self._is_new_day(now):
             self._daily_at = clock
             self._write_days(now)
+
+    def _settled(self, clock: float) -> bool:
+        """Whether hours are to be written now: while many more are being made they would be old."""
+        waited = clock - self._hours_at >= PATIENCE_S
+        return self._stop.is_set() or waited or not self._given.ledger.count_dirty()
 
     def _is_new_day(self, now: datetime) -> bool:
         sites = self._given.catalog.sites().values()
