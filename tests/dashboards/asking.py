@@ -40,7 +40,13 @@ def variables_in(text: str) -> set[str]:
 
 
 def as_grafana_asks(
-    flux: str, *, now: datetime, bucket: str, window: str = "5m", days: float = 1
+    flux: str,
+    *,
+    now: datetime,
+    bucket: str,
+    window: str = "5m",
+    days: float = 1,
+    ranges: bool = True,
 ) -> str:
     """A query as Grafana sends it: `doublequote` quotes and escapes."""
     values = VALUES | {"bucket": bucket, "derived": f"{bucket}_derived"}
@@ -50,6 +56,8 @@ def as_grafana_asks(
         return '"' + plain.replace('"', '\\"') + '"' if found[2] == "doublequote" else plain
 
     text = VARIABLE.sub(value, flux)
+    if not ranges:
+        return text  # its server puts them in
     for name, moment in (("Start", now - timedelta(days=days)), ("Stop", now)):
         text = text.replace(f"v.timeRange{name}", f"{moment:%Y-%m-%dT%H:%M:%SZ}")
     return text.replace("v.windowPeriod", window)

@@ -1,0 +1,138 @@
+"""Dashboards in a real Grafana over a real InfluxDB that holds the made-up park as it is now.
+
+First what Grafana's server answers to every query, then, in Chromium, what a person sees.
+"""
+
+import os
+import time
+from contextlib import closing
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from dashboards.builder import uid
+from dashboards.catalog import DASHBOARDS
+from dashboards.texts import LANGUAGES, all_texts
+from tests.api.console.chromium import PROGRAM, chromium
+from tests.dashboards.asking import VALUES, as_grafana_asks, panel_queries
+from tests.dashboards.grafana_server import NO_PAGES, PASSWORD, provisioned_like_compose, started
+from tests.dashboards.made_up_park import fill
+from tests.influx_server import ORG, TOKEN, server
+
+BUCKET = "tanyuan"  # as the committed dashboards say
+NOW = datetime.now(UTC).replace(second=0, microsecond=0)
+PICTURES = os.environ.get("TANYUAN_TEST_PICTURES")
+"""A folder for pictures that somebody wants to look at."""
+
+EVERY = [(name, language) for name in DASHBOARDS for language in LANGUAGES]
+
+
+@pytest.fixture(scope="module")
+def grafana(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("grafana")
+    running = started(
+        folder,
+        provisioning=provisioned_like_compose(folder, token=TOKEN),
+        INFLUXDB_V2_URL=server().url,
+        INFLUXDB_V2_ORG=ORG,
+    )
+    with closing(server().open(BUCKET)) as store:
+        fill(store, NOW)
+    yield running
+    running.stop()
+
+
+def asked_of_server(name):
+    found = list(panel_queries(DASHBOARDS[name]("en")))
+    queries = [
+        {
+            "refId": f"Q{i}",
+            "datasource": {"type": "influxdb", "uid": "tanyuan-influxdb"},
+            "query": as_grafana_asks(flux, now=NOW, bucket=BUCKET, ranges=False),
+            "intervalMs": 600_000,
+            "maxDataPoints": 800,
+        }
+        for i, (_, flux) in enumerate(found)
+    ]
+    return [where for where, _ in found], queries
+
+
+@pytest.mark.parametrize("name", DASHBOARDS)
+def test_server_answers_every_query_with_values_and_without_an_error(grafana, name):
+    places, queries = asked_of_server(name)
+    ms = int(NOW.timestamp() * 1000)
+    body = {"queries": queries, "from": str(ms - 86_400_000), "to": str(ms)}
+
+    results = grafana.ask("POST", "/ds/query", body)["results"]
+
+    for where, query in zip(places, queries, strict=True):
+        answer = results[query["refId"]]
+        assert "error" not in answer, (where, answer)
+        columns = [values for frame in answer["frames"] for values in frame["data"]["values"]]
+        assert any(value is not None for column in columns for value in column), where
+        assert not any(f["schema"].get("meta", {}).get("notices") for f in answer["frames"]), where
+
+
+@pytest.fixture(scope="module")
+def tab(grafana, tmp_path_factory):
+    if PROGRAM is None:
+        pytest.skip("chromium is not on the PATH")
+    if not grafana.has_pages:
+        pytest.skip(NO_PAGES)
+    with chromium(tmp_path_factory.mktemp("chromium") / "profile") as found:
+        found.open(f"{grafana.url}/login")
+        found.wait_for("Grafana")
+        found.run(
+            "fetch('/login', {method: 'POST', headers: {'content-type': 'application/json'},"
+            f" body: JSON.stringify({{user: 'admin', password: '{PASSWORD}'}})}})"
+        )
+        time.sleep(2)
+        yield found
+
+
+def show(tab, grafana, name, language):
+    """Open a dashboard as a wall shows it, high enough that every panel is drawn."""
+    tab.size(1920, 2200)
+    choice = "&".join(f"var-{key}={value}" for key, value in VALUES.items() if key != "timezone")
+    tab.open(f"{grafana.url}/d/{uid(name, language)}?orgId=1&kiosk&{choice}")
+    titles = [panel["title"] for panel in DASHBOARDS[name](language)["panels"]]
+    tab.wait_for(titles[0], within_s=60)
+    deadline = time.monotonic() + 30
+    while tab.run(LOADING) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    time.sleep(1)
+
+
+LOADING = "document.querySelectorAll('[aria-label=\"Panel loading bar\"]').length > 0"
+ERRORS = (
+    '[...document.querySelectorAll(\'[data-testid="data-testid Panel status error"],'
+    '[aria-label="Panel header error"],.panel-info-corner--error,'
+    '[data-testid="data-testid Alert error"]\')].map(e => e.outerHTML.slice(0, 300))'
+)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "language"), EVERY)
+def test_every_panel_is_drawn_with_something_in_it(tab, grafana, name, language):
+    show(tab, grafana, name, language)
+    seen = tab.text()
+    if PICTURES:
+        tab.screenshot(Path(PICTURES) / f"{name}-{language}-whole.png")
+        tab.size(1920, 1080)
+        time.sleep(1)
+        tab.screenshot(Path(PICTURES) / f"{name}-{language}.png")
+
+    assert tab.run(ERRORS) == []
+    for panel in DASHBOARDS[name](language)["panels"]:
+        title = panel["title"].replace("${carrier}", VALUES["carrier"])
+        assert title.replace("${meter}", VALUES["meter"]) in seen
+    for nothing in ("No data", all_texts()["unknown"][language], "undefined", "NaN"):
+        assert nothing not in seen.splitlines(), nothing
+
+
+@pytest.mark.slow
+def test_no_page_asked_for_anything_outside(tab, grafana):
+    outside = [address for address in tab.requested if not address.startswith(grafana.url)]
+
+    assert [a for a in outside if not a.startswith(("data:", "blob:", "about:"))] == []
