@@ -87,36 +87,38 @@ def happened(t: Texts) -> Panel:
 
 
 def _quota_used(t: Texts) -> Panel:
-    flux = query("quotas", where=f"r.site == {SITE}", limit="1")
     return stat(
         t,
         "quota_used",
-        flux,
+        _furthest_ahead("quota_used_share"),
         unit=tiles.SHARE,
         decimals=0,
         thresholds=SHARE_USED,
-        fields="/^quota_used_share$/",
         no_value="no_quota",
     )
 
 
 def _quota_expected(t: Texts) -> Panel:
-    flux = query("quotas", where=f"r.site == {SITE}", limit="1")
     return stat(
         t,
         "quota_expected",
-        flux,
+        _furthest_ahead("quota_expected_share", "about"),
         unit=tiles.SHARE,
         decimals=0,
         names=True,
         size=24,
-        fields="/^(quota_expected_share|subject)$/",
+        fields="/.*/",
         overrides=[
             column("quota_expected_share", displayName=t("column.expected")),
-            column("subject", displayName=t("column.subject")),
+            column("about", displayName=t("column.quota")),
         ],
         no_value="no_quota",
     )
+
+
+def _furthest_ahead(*columns: str) -> str:
+    """The quota of the site or a building that is furthest ahead of its pace."""
+    return tiles.quotas_query(f"r.site == {SITE}", 1, columns)
 
 
 def _supply_return(t: Texts) -> Panel:

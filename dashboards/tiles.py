@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from dashboards.layout import Panel
 from dashboards.look import (
     CARBON,
@@ -24,6 +26,7 @@ from dashboards.texts import Texts
 KWH, KW, GJ, CELSIUS, SHARE = "kwatth", "kwatt", "suffix: GJ", "celsius", "percentunit"
 AMOUNT = "locale"
 UNITS = ("kgCO2", "kgCO2e")
+QUOTA_COLUMNS = ("subject", "about", "quota_used_share", "quota_expected_share", "quota_verdict")
 
 VERDICTS = {"0": "#5fcb93", "1": "#f2b450", "2": "#ff8175", "3": "#9db0a8", "4": "#9db0a8"}
 DIFFERENCE = thresholds((0.05, "#f2b450"), (0.2, "#ff8175"))
@@ -216,22 +219,25 @@ def carriers(t: Texts, where: str) -> Panel:
 
 def quotas(t: Texts, key: str, where: str, *, limit: int) -> Panel:
     """Quotas, those furthest ahead of their pace first."""
-    unshown = ("ahead", "quota_used", "quota_limit", "quota_projection", "quota_coverage",
-               "quota_projection_low", "quota_projection_high")  # fmt: skip
     return table(
         t,
         key,
-        query("quotas", where=where, limit=str(limit)),
+        quotas_query(where, limit, QUOTA_COLUMNS),
         overrides=[
             column("subject", displayName=t("column.subject")),
             column("about", displayName=t("column.quota")),
-            *(column(name, custom__hidden=True) for name in unshown),
             share_column("quota_used_share", t("column.used"), SHARE_USED, gauge=True),
             share_column("quota_expected_share", t("column.expected"), None),
             verdict_column(t),
         ],
         no_value="no_quota",
     )
+
+
+def quotas_query(where: str, limit: int, columns: Sequence[str]) -> str:
+    """Some columns of the quotas that are furthest ahead of their pace."""
+    listed = ", ".join(text(name) for name in columns)
+    return query("quotas", where=where, limit=str(limit), columns=f"[{listed}]")
 
 
 def verdict_column(t: Texts) -> Override:

@@ -1,5 +1,5 @@
 // Quotas as they stood last, those furthest ahead of their pace first.
-// {{derived}} {{stop}} {{where}} {{limit}}
+// {{derived}} {{stop}} {{where}} {{limit}} {{columns}}
 import "date"
 import "regexp"
 
@@ -22,3 +22,4 @@ from(bucket: {{derived}})
   )
   |> sort(columns: ["ahead"], desc: true)
   |> limit(n: {{limit}})
+  |> keep(columns: {{columns}})
