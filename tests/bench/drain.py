@@ -14,22 +14,23 @@ from dataclasses import dataclass
 
 from tests.bench.broker import NoBroker
 from tests.bench.children import REPO, child, sending, sent
+from tests.bench.drain_ours import Apart, Ours, make_site, write_settings
 from tests.bench.drain_places import Influx, Mosquitto, NoInflux, influx, mosquitto
 from tests.bench.drain_sender import CONNECTIONS, Sending
 from tests.bench.drain_sides import (
     NO_TELEGRAF,
-    Ours,
     Side,
     Telegraf,
     registers_of,
-    write_settings,
 )
 from tests.bench.figures import Aim, Figure
 from tests.bench.machine import cpu_s
-from tests.bench.messages import REGISTERS, site_yaml
+from tests.bench.messages import REGISTERS
 from tests.bench.settings import Scale
 
 QUICK, FULL = 20_000, 200_000
+COLLECTORS = (1, 2)
+"""How many collectors share a subscription, each number by itself."""
 _LOOK_S = 0.1
 _PATIENCE_S = 300.0
 _SCRIPT = REPO.parent / "shared" / "tools" / "telegraf_drain.py"
@@ -73,7 +74,8 @@ def _drain_all(scale: Scale, server: Influx) -> tuple[dict[str, Drained], str]:
     """Every side by turns, so that whatever else the machine does touches all of them."""
     runs: dict[str, list[Drained]] = {}
     missing = "" if shutil.which("telegraf") else NO_TELEGRAF
-    for run in range(scale.repeats):
+    _through_our_door(scale, server, 0)  # so that InfluxDB is warm for whoever is first
+    for run in range(1, scale.repeats + 1):
         for key, side in _sides(scale, telegraf=not missing):
             runs.setdefault(key, []).append(_drain_once(scale, server, side, f"{key}-{run}"))
         runs.setdefault("door", []).append(_through_our_door(scale, server, run))
@@ -84,6 +86,8 @@ def _sides(scale: Scale, *, telegraf: bool) -> list[tuple[str, Side]]:
     sides: list[tuple[str, Side]] = [("telegraf", Telegraf())] if telegraf else []
     sides.append(("line", Ours(shape="line", meters=scale.meters)))
     sides.append(("up", Ours(shape="up", meters=scale.meters)))
+    for number in COLLECTORS:
+        sides.append((f"apart-{number}", Apart(collectors=number, meters=scale.meters)))
     return sides
 
 
@@ -122,7 +126,7 @@ def _drain_once(scale: Scale, server: Influx, side: Side, name: str) -> Drained:
     with mosquitto(folder / "broker") as broker:
         side.prepare(broker, server, folder / "side")
         for client_id in side.client_ids:
-            broker.leave_session(client_id, side.mqtt_version)
+            broker.leave_session(client_id, side.filter, side.mqtt_version)
         fill(broker, Sending(count, scale.meters))
         before = connections(broker, side)
         start = time.monotonic()
@@ -138,7 +142,6 @@ def _drain_once(scale: Scale, server: Influx, side: Side, name: str) -> Drained:
     if (values := server.values(side.bucket, registers_of(side))) != count * len(REGISTERS):
         raise Incomplete(f"{side.name}: wanted {count * len(REGISTERS)} values, found {values}")
     server.drop(side.bucket)
-    server.drop(f"{side.bucket}_derived")
     shutil.rmtree(folder)
     influx_us, broker_us = ((b - a) / count * 1e6 for a, b in zip(others, beside, strict=True))
     return Drained(
@@ -164,8 +167,7 @@ def _through_our_door(scale: Scale, server: Influx, run: int) -> Drained:
     """The same messages straight to our listener; both ends of the line in one process."""
     count, home = messages_of(scale), scale.work / f"door-{run}"
     side = Ours(bucket=server.name("tanyuan"))
-    home.mkdir()
-    (home / "site.yaml").write_text(site_yaml(scale.meters), encoding="utf-8")
+    make_site(home, scale.meters)
     write_settings(home, server.server, influx_bucket=side.bucket)
     options = {"messages": count, "meters": scale.meters, "connections": CONNECTIONS}
     with child("drain_hosts", "door", home) as host:
@@ -176,7 +178,6 @@ def _through_our_door(scale: Scale, server: Influx, run: int) -> Drained:
             used, others = cpu_s(host.pid) - before, cpu_s(server.pid) - beside
         host.say()
     server.drop(side.bucket)
-    server.drop(f"{side.bucket}_derived")
     shutil.rmtree(home)
     return Drained(count / (ended - begun), used / count * 1e6, others / count * 1e6)
 
@@ -193,6 +194,7 @@ def _middle(runs: Sequence[Drained]) -> Drained:
 _SHAPES = {
     "line": "subscriber and projector, one process",
     "up": "`up`, with hours and API beside",
+    **{f"apart-{n}": f"`project` and {n} × `collect`" for n in COLLECTORS},
     "door": "the same messages through our listener",
 }
 

@@ -6,7 +6,6 @@ import json
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,11 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.bench.broker import NoBroker
-from tests.bench.children import environment
 from tests.bench.drain import Incomplete, connections, fill, messages_of, wait_for_connection
+from tests.bench.drain_ours import Ours, quiet_environment, tanyuan
 from tests.bench.drain_places import Influx, Mosquitto, NoInflux, influx, mosquitto
 from tests.bench.drain_sender import CONNECTIONS, Sending
-from tests.bench.drain_sides import NO_TELEGRAF, Ours, Side, Telegraf
+from tests.bench.drain_sides import NO_TELEGRAF, Side, Telegraf
 from tests.bench.figures import Aim, Figure
 from tests.bench.messages import REGISTERS
 from tests.bench.settings import Scale
@@ -131,7 +130,7 @@ class _Accident:
         parts = [Sending(share, self.scale.meters, share * turn) for turn in range(3)]
         with self._running(side, "bucket", parts[0]) as broker:
             self._wait_for(side, share)
-            self.server.drop(side.bucket)
+            self.server.server.drop(side.bucket)
             gone = time.monotonic()
             fill(broker, parts[1])
             time.sleep(max(0.0, self.gone_s - (time.monotonic() - gone)))
@@ -160,7 +159,7 @@ class _Accident:
         with mosquitto(folder / "broker") as broker:
             side.prepare(broker, self.server, folder / "side")
             for client_id in side.client_ids:
-                broker.leave_session(client_id, side.mqtt_version)
+                broker.leave_session(client_id, side.filter, side.mqtt_version)
             fill(broker, sending)
             before = connections(broker, side)
             side.start()
@@ -169,8 +168,7 @@ class _Accident:
                 yield broker
             finally:
                 side.stop()
-        for bucket in (side.bucket, f"{side.bucket}_derived"):
-            self.server.drop(bucket)
+        self.server.drop(side.bucket)
         shutil.rmtree(folder)
 
     def _count(self, side: Side) -> int:
@@ -198,11 +196,9 @@ def _quarantined(side: Side) -> int:
     """How many unreadable messages a side can show: only we keep them."""
     if not isinstance(side, Ours):
         return 0
-    program = str(Path(sys.executable).with_name("tanyuan"))
-    home = str(side.folder / "home")
     said = subprocess.run(
-        [program, "--home", home, "quarantine", "list", "--json", "--limit", "100000"],
-        env=environment(),
+        tanyuan(side.home, "quarantine", "list", "--json", "--limit", "100000"),
+        env=quiet_environment(),
         capture_output=True,
         text=True,
         check=True,

@@ -55,13 +55,13 @@ class Mosquitto:
         """How often a client was let in."""
         return self.log.read_text(errors="replace").count(f" as {client_id} (")
 
-    def leave_session(self, client_id: str, version: int) -> None:
+    def leave_session(self, client_id: str, topics: str, version: int) -> None:
         """Subscribe with a session that stays, and go: from now on messages are kept."""
         stays: dict[str, object] = {"clean": False}
         if version == 5:
             stays["session_expiry_interval"] = 3600
         with RawClient(self.port, version=version, client_id=client_id, **stays) as client:
-            name = FILTER.encode()
+            name = topics.encode()
             head = b"\0\1\0" if version == 5 else b"\0\1"
             body = head + len(name).to_bytes(2, "big") + name + b"\1"
             client.send(b"\x82" + bytes([len(body)]) + body)
@@ -147,8 +147,9 @@ class Influx:
             )
 
     def drop(self, bucket: str) -> None:
-        """Delete a bucket, if it is there."""
-        self.server.drop(bucket)
+        """Delete a bucket and the derived one beside it, if they are there."""
+        for name in (bucket, f"{bucket}_derived"):
+            self.server.drop(name)
 
     def count(self, bucket: str, register: str) -> int:
         """Points that have this field; 0 while there is no bucket."""

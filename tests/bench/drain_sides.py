@@ -1,4 +1,4 @@
-"""The two sides that drain a broker's queue into InfluxDB: we in several shapes, and Telegraf."""
+"""The sides that drain a broker's queue into InfluxDB, and Telegraf, which is one of them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import contextlib
 import shutil
 import signal
 import subprocess
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,8 +14,7 @@ from typing import ClassVar, Protocol
 from tests.bench.children import REPO, environment
 from tests.bench.drain_places import FILTER, Influx, Mosquitto
 from tests.bench.machine import cpu_s, peak_mb
-from tests.bench.messages import REGISTERS, site_yaml
-from tests.influx_server import Server
+from tests.bench.messages import REGISTERS
 
 NO_TELEGRAF = "telegraf is not on the PATH, and no package registry used here has it"
 _TELEGRAF = """\
@@ -55,6 +53,8 @@ class Side(Protocol):
     name: str
     client_ids: Sequence[str]
     """Its sessions in the broker."""
+    filter: str
+    """What they subscribe to."""
     mqtt_version: int
     bucket: str
 
@@ -89,7 +89,7 @@ class Used:
 
 
 @dataclass(slots=True)
-class _Processes:
+class Processes:
     """What both sides do alike: start commands, end them, and ask what they used."""
 
     folder: Path = Path()
@@ -141,11 +141,12 @@ def family(pid: int) -> list[int]:
 
 
 @dataclass(slots=True)
-class Telegraf(_Processes):
+class Telegraf(Processes):
     """Telegraf with the settings of the reference, but for the form of the messages."""
 
     name: ClassVar[str] = "Telegraf"
     client_ids: ClassVar[Sequence[str]] = ("telegraf-drain",)
+    filter: ClassVar[str] = FILTER
     mqtt_version: ClassVar[int] = 4
 
     def prepare(self, broker: Mosquitto, influx: Influx, folder: Path) -> None:
@@ -175,75 +176,6 @@ class Telegraf(_Processes):
     def field_of(self, register: str) -> str:
         """The field that holds a register: its JSON parser joins names."""
         return f"registers_{register}"
-
-
-@dataclass(slots=True)
-class Ours(_Processes):
-    """We, in one of our shapes: `up`, `line` (no hours, no API), or collectors and a projector."""
-
-    shape: str = "up"
-    meters: int = 1000
-    collectors: int = 1
-    mqtt_version: ClassVar[int] = 5
-
-    @property
-    def name(self) -> str:
-        """What it is called in a table."""
-        return {"up": "`up`", "line": "subscriber and projector, one process"}.get(
-            self.shape, f"{self.collectors} collectors and a projector"
-        )
-
-    @property
-    def client_ids(self) -> Sequence[str]:
-        """Its sessions in the broker."""
-        if self.shape != "apart":
-            return ("tanyuan-collector",)
-        return [f"tanyuan-collector-{number}" for number in range(self.collectors)]
-
-    def prepare(self, broker: Mosquitto, influx: Influx, folder: Path) -> None:
-        """Make its home; the bucket it makes itself."""
-        self.folder, self.bucket = folder, influx.name("tanyuan")
-        (folder / "home").mkdir(parents=True)
-        (folder / "home" / "site.yaml").write_text(site_yaml(self.meters), encoding="utf-8")
-        write_settings(
-            folder / "home",
-            influx.server,
-            influx_bucket=self.bucket,
-            broker=f"mqtt://127.0.0.1:{broker.port}",
-            broker_topic=FILTER,
-        )
-
-    def start(self) -> None:
-        """Start it."""
-        home = self.folder / "home"
-        if self.shape == "line":
-            command = [sys.executable, "-m", "tests.bench.drain_hosts", "drain", str(home)]
-        else:
-            command = [str(Path(sys.executable).with_name("tanyuan")), "--home", str(home), "up"]
-        self.run(command, quiet_environment())
-
-    def field_of(self, register: str) -> str:
-        """The field that holds a register."""
-        return register
-
-
-def write_settings(home: Path, server: Server, **more: str) -> None:
-    """Let a home of ours write into an InfluxDB; its doors take free ports."""
-    given = {
-        "store": "influxdb",
-        "influx_url": server.url,
-        "influx_org": server.org,
-        "influx_token": server.token,
-    } | more
-    lines = ["mqtt_port = 0", "http_port = 0"]
-    lines += [f'{name} = "{value}"' for name, value in given.items()]
-    (home / "tanyuan.toml").write_text("\n".join(lines) + "\n", encoding="utf-8")
-
-
-def quiet_environment() -> dict[str, str]:
-    """This environment without any setting of ours."""
-    kept = environment()
-    return {name: value for name, value in kept.items() if not name.startswith("INFLUXDB_V2_")}
 
 
 def registers_of(side: Side) -> frozenset[str]:
