@@ -8,7 +8,7 @@ from dashboards.layout import Panel, Row
 from dashboards.look import AGE, MEASURED, MORE_IS_BAD, SHARE_KNOWN, WARN, column, fixed, of_query
 from dashboards.panels import bargauge, stat, state_timeline, table, timeseries
 from dashboards.park_live import findings, happened, quarantined
-from dashboards.queries import OF_SITE, POINTS, latest, query, series
+from dashboards.queries import OF_SITE, POINTS, latest, query
 from dashboards.texts import Texts
 
 NAME = "meters"
@@ -44,7 +44,7 @@ def _ages(t: Texts) -> Panel:
     return table(
         t,
         "ages",
-        latest(POINTS, "meter_age_s"),
+        query("oldest"),
         overrides=[
             column("subject", displayName=t("column.point")),
             column("about", displayName=t("column.meter")),
@@ -57,7 +57,6 @@ def _ages(t: Texts) -> Panel:
                 custom__displayMode="color-text",
             ),
         ],
-        order=[(t("column.age"), True)],
     )
 
 
@@ -65,7 +64,7 @@ def _silence(t: Texts) -> Panel:
     return state_timeline(
         t,
         "silence",
-        series(POINTS, "meter_age_s", every="v.windowPeriod", fn="max"),
+        query("silence"),
         name="${__field.labels.subject}",
         unit="s",
         thresholds=AGE,

@@ -33,21 +33,21 @@ def dashboard(language: str) -> Dashboard:
         quarantined(t),
     ]
     rows = [
-        Row(5, *((4, panel) for panel in big)),
+        Row(4, *((4, panel) for panel in big)),
         Row(3, *((4, panel) for panel in small)),
         Row(
-            8,
+            7,
             (7, _by_building(t)),
             (10, tiles.energy_hours(t, OF_SITE)),
             (7, tiles.quotas(t, "worst_quotas", BUILDINGS, limit=3)),
         ),
         Row(
-            8,
+            7,
             (7, tiles.carriers(t, OF_SITE)),
             (10, tiles.emission_hours(t, OF_SITE)),
             (7, tiles.emissions_today(t, OF_SITE)),
         ),
-        Row(8, (14, tiles.power_series(t, OF_SITE)), (10, happened(t))),
+        Row(6, (14, tiles.power_series(t, OF_SITE)), (10, happened(t))),
     ]
     return build(t, NAME, rows, variables=[site(t), carrier(t)])
 
