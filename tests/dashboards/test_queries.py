@@ -2,6 +2,7 @@
 
 import re
 from contextlib import closing
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from importlib import resources
 
@@ -9,8 +10,9 @@ import pytest
 
 from dashboards.catalog import DASHBOARDS
 from dashboards.queries import FluxQueryError, query, query_names
+from metering.store.indicators import Indicator
 from tests.dashboards.asking import VALUES, as_grafana_asks, panel_queries
-from tests.dashboards.made_up_park import BUILDINGS, fill
+from tests.dashboards.made_up_park import BUILDINGS, daily, fill, hourly, minutes, platform
 from tests.influx_server import server
 
 NOW = datetime(2025, 11, 19, 6, 42, tzinfo=UTC)  # a Wednesday, 14:42 in Shanghai
@@ -48,6 +50,35 @@ def test_query_is_answered_with_something_to_show(ask, name, where):
     ]
 
     assert shown, ASKED[name, where]
+
+
+@pytest.fixture(scope="module")
+def hardly_anything():
+    """One row of every quantity, but of those that usually come in pairs only one."""
+    seldom = ("usual_today_kwh", "meters_total", "quota_expected_share", "heat_power_kw",
+              "supply_temperature", "energy_estimated", "job_ok", "journal_bytes")  # fmt: skip
+    rows = {
+        (row.quantity, row.subject): row
+        for made in (minutes, hourly, daily, platform)
+        for row in made(NOW - timedelta(minutes=1))
+        if row.quantity not in seldom
+    }
+    with closing(server().open("sparse")) as store:
+        store.put_indicators([replace(row, text="") for row in rows.values()])
+    with closing(server().open("void")) as store:
+        store.put_indicators([Indicator("else", "", "power_kw", NOW - timedelta(days=99), 1.0)])
+    with server().client() as client:
+        yield client.query_api()
+
+
+@pytest.mark.parametrize("bucket", ["sparse", "void"])
+@pytest.mark.parametrize(("name", "where"), ASKED)
+def test_query_is_no_error_where_hardly_anything_is_known(hardly_anything, bucket, name, where):
+    tables = hardly_anything.query(as_grafana_asks(ASKED[name, where], now=NOW, bucket=bucket))
+
+    if bucket == "void" and where != "$site":
+        values = [r.values for table in tables for r in table.records]
+        assert values == []
 
 
 def test_every_query_file_is_used_by_a_dashboard():
