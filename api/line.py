@@ -101,7 +101,10 @@ class Line:
         own = self.projector.lag if self.projector is not None else 0
         if not self.shared:
             return own
-        store_id, places = self.store.store_id, self.journals.places()
+        places = self.journals.places()
+        if not places:
+            return own
+        store_id = self.store.store_id
         at = {name: self.ledger.position(store_id=store_id, journal=name) for name in places}
         return own + sum(max(0, p.last_sequence - at[name]) for name, p in places.items())
 

@@ -11,6 +11,7 @@ from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING
 
 from api.answers import Document
+from api.asking import Bounded
 from api.catalog import Catalog
 from api.compute import Recompute
 from api.figures import Figures
@@ -65,6 +66,7 @@ class Services:
     context: Context
     started_at: datetime
     run_token: str = field(default_factory=lambda: secrets.token_urlsafe(24))
+    bounded: Bounded = field(default_factory=Bounded)
     listener: Listener | None = None
     subscriber: Subscriber | None = None
     projecting: Projecting | None = None

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import dataclasses
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
 from api.answers import Document
+from api.asking import AWAY, Unanswered
 from api.jobs import run_documents
 from api.journal_status import (
     broker_document,
@@ -24,49 +24,57 @@ from api.live import meter_documents
 from api.projecting import Projecting
 from api.services import Services
 from api.version import version
-from metering.ledger.port import LedgerUnavailable
 from metering.periods import utc_text
-from metering.store.port import StoreDamaged, StoreUnavailable
 
 
 def status_document(given: Services) -> Document:
-    """Lag, silent meters, disk, last jobs."""
-    silent = [
+    """Lag, silent meters, disk, last jobs; null what store or ledger cannot say now."""
+    free = shutil.disk_usage(given.home.path)
+    problems, ask = not_ready(given), given.bounded.known
+    return {
+        "version": version(),
+        "home": str(given.home.path),
+        "started_at": utc_text(given.started_at),
+        "ready": not problems,
+        "lag": {
+            "messages": ask("lag", lambda: given.line.lag),
+            "dirty_ranges": ask("dirty", given.ledger.count_dirty),
+            "last_error": next(iter(given.line.errors), None),
+        },
+        "role": given.role.name,
+        "journal": plain(given.journal.health()) if given.journal is not None else None,
+        "journals": ask(
+            "journals", lambda: [plain(place) for place in given.journals.places().values()]
+        ),
+        "quarantine": ask("quarantine", given.ledger.quarantine_counts),
+        "silent_meters": ask("meters", lambda: _silent(given)),
+        "disk": {"free_bytes": free.free, "total_bytes": free.total},
+        "jobs": ask("jobs", lambda: run_documents(given, limit=10)),
+        "broker": broker_document(given.settings.broker, given.subscriber),
+        "problems": problems,
+    }
+
+
+def _places(given: Services) -> list[object]:
+    return [plain(place) for place in given.journals.places().values()]
+
+
+def _silent(given: Services) -> list[Document]:
+    return [
         {"site": site.id, **meter}
         for site in given.catalog.sites().values()
         for meter in meter_documents(given.store, site, given.now())
         if meter["silent"]
     ]
-    free = shutil.disk_usage(given.home.path)
-    return {
-        "version": version(),
-        "home": str(given.home.path),
-        "started_at": utc_text(given.started_at),
-        "ready": not not_ready(given),
-        "lag": {
-            "messages": given.line.lag,
-            "dirty_ranges": given.ledger.count_dirty(),
-            "last_error": next(iter(given.line.errors), None),
-        },
-        "role": given.role.name,
-        "journal": plain(given.journal.health()) if given.journal is not None else None,
-        "journals": [dataclasses.asdict(place) for place in given.journals.places().values()],
-        "quarantine": given.ledger.quarantine_counts(),
-        "silent_meters": silent,
-        "disk": {"free_bytes": free.free, "total_bytes": free.total},
-        "jobs": run_documents(given, limit=10),
-        "broker": broker_document(given.settings.broker, given.subscriber),
-        "problems": not_ready(given),
-    }
 
 
 def not_ready(given: Services) -> list[str]:
     """Why the installation cannot do its work now; empty when it can."""
     problems = []
-    for check in (given.store.check, given.ledger.check):
+    for name, check in (("The store", given.store.check), ("The ledger", given.ledger.check)):
         try:
-            check()
-        except (StoreUnavailable, StoreDamaged, LedgerUnavailable) as error:
+            given.bounded.ask(name, check)
+        except (*AWAY, Unanswered) as error:
             problems.append(str(error))
     return problems + refusals(given.journal, given.home, given.settings)
 
@@ -78,24 +86,31 @@ class _Collector:
         self.given = given
 
     def collect(self) -> Iterator[Metric]:
-        given = self.given
-        yield gauge("build_info", "Version of the program.", 1, {"version": version()})
+        given, ask = self.given, self.given.bounded.known
+        labels = {"version": version(), "role": given.role.name}
+        yield gauge("build_info", "Version of the program.", 1, labels)
         yield gauge(
-            "projector_lag_messages",
-            "Messages in the journal that are not in the store yet.",
-            given.line.lag,
+            "store_up",
+            "1 while the store answers.",
+            _answers(given, "The store", given.store.check),
         )
-        yield gauge("dirty_ranges", "Spans whose hours are to be made.", given.ledger.count_dirty())
+        yield gauge(
+            "ledger_up",
+            "1 while the ledger answers.",
+            _answers(given, "The ledger", given.ledger.check),
+        )
+        lag = ask("lag", lambda: given.line.lag)
+        if lag is not None:
+            text = "Messages in the journals that are not in the store yet."
+            yield gauge("projector_lag_messages", text, lag)
+        dirty = ask("dirty", given.ledger.count_dirty)
+        if dirty is not None:
+            yield gauge("dirty_ranges", "Spans whose hours are to be made.", dirty)
         if given.journal is not None:
             yield from journal_metrics(given.journal)
         free = shutil.disk_usage(given.home.path).free
         yield gauge("disk_free_bytes", "Room on the disk of the home.", free)
-        quarantine = GaugeMetricFamily(
-            "tanyuan_quarantine_open", "What could not be read, by reason.", labels=["code"]
-        )
-        for code, count in sorted(given.ledger.quarantine_counts().items()):
-            quarantine.add_metric([code], count)
-        yield quarantine
+        yield from _quarantine(ask("quarantine", given.ledger.quarantine_counts))
         yield from door_metrics(given.listener, given.subscriber)
         if given.projector is not None:
             yield from counts("projector", given.projector.counts)
@@ -104,7 +119,25 @@ class _Collector:
         if given.leading is not None:
             text = "1 in the process that makes hours and runs jobs, 0 in one that waits."
             yield gauge("leads", text, given.leading.leads)
-        yield from _meters(given)
+        yield from ask("meters of metrics", lambda: list(_meters(given))) or []
+
+
+def _answers(given: Services, name: str, check: Callable[[], None]) -> float:
+    try:
+        given.bounded.ask(name, check)
+    except (*AWAY, Unanswered):
+        return 0.0
+    return 1.0
+
+
+def _quarantine(open_entries: dict[str, int] | None) -> Iterator[Metric]:
+    if open_entries is not None:
+        found = GaugeMetricFamily(
+            "tanyuan_quarantine_open", "What could not be read, by reason.", labels=["code"]
+        )
+        for code, count in sorted(open_entries.items()):
+            found.add_metric([code], count)
+        yield found
 
 
 def _projecting(projecting: Projecting) -> Iterator[Metric]:
