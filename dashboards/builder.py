@@ -17,8 +17,9 @@ SCHEMA_VERSION: Final = 37
 FOLDER: Final = "Tanyuan 碳园"
 FOLDER_UID: Final = "tanyuan"
 
-ON_RANGE: Final = 2
-"""A variable is asked for again when the range changes; only then Flux is told the range."""
+ON_LOAD: Final = 1
+"""A variable is asked for when the dashboard is opened, over all time: releases differ in whether
+they tell the range of the dashboard to the query of a variable (11.1 says 1970)."""
 
 
 def uid(name: str, language: str) -> str:
@@ -70,7 +71,7 @@ def asked(t: Texts, name: str, flux: str, *, all_of_them: bool = False) -> Varia
         "datasource": dict(DATASOURCE),
         "definition": flux,
         "query": flux,
-        "refresh": ON_RANGE,
+        "refresh": ON_LOAD,
         "regex": "",
         "sort": 1,
         "hide": 0,

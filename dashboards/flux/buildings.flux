@@ -8,7 +8,7 @@ schema.tagValues(
     predicate: (r) =>
         r._measurement == "indicator" and r.site == {{site}} and r.subject =~ /\//
             and r.quantity =~ /^(power_kw|energy_today_kwh|energy_measured|energy_estimated)$/,
-    start: {{start}},
-    stop: {{stop}},
+    start: time(v: 0),
+    stop: now(),
 )
   |> map(fn: (r) => ({_value: strings.trimPrefix(v: r._value, prefix: {{site}} + "/")}))

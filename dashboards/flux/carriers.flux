@@ -7,6 +7,6 @@ schema.tagValues(
     predicate: (r) =>
         r._measurement == "indicator" and r.site == {{site}}
             and r.quantity =~ /^(energy_measured|energy_estimated)$/,
-    start: {{start}},
-    stop: {{stop}},
+    start: time(v: 0),
+    stop: now(),
 )

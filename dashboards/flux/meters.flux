@@ -5,6 +5,6 @@ schema.tagValues(
     bucket: {{bucket}},
     tag: "meter",
     predicate: (r) => r._measurement == "reading" and r.site == {{site}},
-    start: {{start}},
-    stop: {{stop}},
+    start: time(v: 0),
+    stop: now(),
 )

@@ -5,6 +5,6 @@ schema.tagValues(
     bucket: {{derived}},
     tag: "site",
     predicate: (r) => r._measurement == "indicator" and r.site != "tanyuan",
-    start: {{start}},
-    stop: {{stop}},
+    start: time(v: 0),
+    stop: now(),
 )
