@@ -89,7 +89,13 @@ def series(
 ) -> str:
     """Figures over time, one series for each value of the tag `by`."""
     return query(
-        "series", where=where, quantities=one_of(quantities), by=f'["{by}"]', every=every, fn=fn
+        "series",
+        where=where,
+        quantities=one_of(quantities),
+        by=f'["{by}"]',
+        every=every,
+        fn=fn,
+        kept=f'["_time", "_value", "{by}"]',
     )
 
 

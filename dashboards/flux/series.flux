@@ -1,5 +1,5 @@
 // Figures over time; a window without any is empty, so that a gap is seen.
-// {{derived}} {{start}} {{stop}} {{where}} {{quantities}} {{by}} {{every}} {{fn}}
+// {{derived}} {{start}} {{stop}} {{where}} {{quantities}} {{by}} {{every}} {{fn}} {{kept}}
 import "regexp"
 
 from(bucket: {{derived}})
@@ -10,3 +10,4 @@ from(bucket: {{derived}})
   |> group(columns: {{by}})
   |> sort(columns: ["_time"])
   |> aggregateWindow(every: {{every}}, fn: {{fn}}, createEmpty: true, timeSrc: "_start")
+  |> keep(columns: {{kept}})

@@ -16,7 +16,7 @@ found = latest
 alive = latest
   |> filter(fn: (r) => r.quantity =~ {{alive}})
   |> last()
-  |> map(fn: (r) => ({_value: 0.0}))
+  |> map(fn: (r) => ({_value: r._value * 0.0}))
 
 union(tables: [found, alive])
   |> group()

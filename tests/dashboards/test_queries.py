@@ -128,6 +128,18 @@ def test_findings_and_quarantine_are_counted(ask):
     assert [row["_value"] for row in ask(ASKED["park-live", "Messages set aside A"])] == [3]
 
 
+def test_nothing_set_aside_is_zero_only_while_somebody_looks():
+    flux = as_grafana_asks(ASKED["park-live", "Messages set aside A"], now=NOW, bucket="calm")
+    row = Indicator("tanyuan/up", "", "store_up", NOW - timedelta(minutes=1), 1.0)
+    with closing(server().open("calm")) as store, server().client() as client:
+        store.put_indicators([replace(row, at=NOW - timedelta(days=1))])
+        assert client.query_api().query(flux) == []
+        store.put_indicators([row])
+        tables = client.query_api().query(flux)
+
+    assert [record.values["_value"] for table in tables for record in table.records] == [0.0]
+
+
 def test_variables_offer_what_is_there(ask):
     offered = {
         name: [row["_value"] for row in ask(ASKED["meters", f"${name}"])]
