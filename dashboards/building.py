@@ -7,7 +7,7 @@ from dashboards.builder import Dashboard, build, building, carrier, site
 from dashboards.layout import Panel, Row
 from dashboards.look import ESTIMATED, MEASURED, SHARE_KNOWN, USUAL_DAY, column, fixed, of_query
 from dashboards.panels import stat, table, timeseries
-from dashboards.queries import BUILDING, LAST_DAYS, OF_BUILDING, latest, query, series
+from dashboards.queries import BUILDING, LAST_DAYS, OF_BUILDING, days, latest, query, series
 from dashboards.texts import Texts
 
 NAME = "building"
@@ -82,8 +82,8 @@ def _pace(t: Texts) -> Panel:
     return timeseries(
         t,
         "pace",
-        series(OF_BUILDING, "quota_used_share", by="about", every="1d", fn="last"),
-        series(OF_BUILDING, "quota_expected_share", by="about", every="1d", fn="last"),
+        days(OF_BUILDING, "quota_used_share", by="about", fn="last"),
+        days(OF_BUILDING, "quota_expected_share", by="about", fn="last"),
         unit=tiles.SHARE,
         decimals=0,
         interval="1d",

@@ -7,7 +7,7 @@ from dashboards.builder import Dashboard, build, site
 from dashboards.layout import Panel, Row
 from dashboards.look import BAD, CARBON, GOOD, WARN, column, fixed, mapping
 from dashboards.panels import bargauge, table, timeseries, words
-from dashboards.queries import BUILDINGS, OF_SITE, query, series
+from dashboards.queries import BUILDINGS, OF_SITE, days, query
 from dashboards.texts import Texts
 
 NAME = "carbon"
@@ -59,7 +59,7 @@ def _factor_series(t: Texts) -> Panel:
     return timeseries(
         t,
         "factor_series",
-        series(OF_SITE, "factor", by="about", every="1d", fn="last"),
+        days(OF_SITE, "factor", by="about", fn="last"),
         decimals=4,
         low=None,
         name="${__field.labels.about}",

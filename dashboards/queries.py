@@ -99,6 +99,18 @@ def series(
     )
 
 
+def days(where: str, quantity: str, *, by: str, fn: str = "sum") -> str:
+    """A figure of the site's own days, one series for each value of the tag `by`."""
+    return query(
+        "days",
+        where=where,
+        quantities=one_of([quantity]),
+        by=f'["{by}"]',
+        fn=fn,
+        kept=f'["_time", "_value", "{by}"]',
+    )
+
+
 def target(flux: str, ref: str = "A") -> dict[str, Any]:
     """A query as a panel holds it."""
     return {"datasource": dict(DATASOURCE), "query": flux, "refId": ref}

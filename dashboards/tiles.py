@@ -20,7 +20,7 @@ from dashboards.look import (
     thresholds,
 )  # fmt: skip
 from dashboards.panels import bargauge, stat, table, timeseries
-from dashboards.queries import CARRIER, latest, query, series, text
+from dashboards.queries import CARRIER, days, latest, query, series, text
 from dashboards.texts import Texts
 
 KWH, KW, GJ, CELSIUS, SHARE = "kwatth", "kwatt", "suffix: GJ", "celsius", "percentunit"
@@ -105,14 +105,11 @@ def energy_hours(t: Texts, where: str) -> Panel:
 def energy_days(t: Texts, where: str, back: str) -> Panel:
     """Energy of every day of a carrier."""
     condition = f"{where} and r.about == {CARRIER}"
-    both = [
-        query("days", where=condition, quantities=f"/^{quantity}$/", by='["quantity"]')
-        for quantity in ("energy_measured", "energy_estimated")
-    ]
     return timeseries(
         t,
         "energy_days",
-        *both,
+        days(condition, "energy_measured", by="quantity"),
+        days(condition, "energy_estimated", by="quantity"),
         unit=AMOUNT,
         decimals=0,
         bars=True,

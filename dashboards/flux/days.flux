@@ -1,5 +1,5 @@
-// Sums of the site's own days; a day of which nothing is known is empty.
-// {{derived}} {{start}} {{stop}} {{timezone}} {{where}} {{quantities}} {{by}}
+// One figure for each of the site's own days; a day of which nothing is known is empty.
+// {{derived}} {{start}} {{stop}} {{timezone}} {{where}} {{quantities}} {{by}} {{fn}} {{kept}}
 import "timezone"
 
 option location = timezone.location(name: {{timezone}})
@@ -10,4 +10,5 @@ from(bucket: {{derived}})
   |> filter(fn: (r) => r._field == "value")
   |> group(columns: {{by}})
   |> sort(columns: ["_time"])
-  |> aggregateWindow(every: 1d, fn: sum, createEmpty: true, timeSrc: "_start")
+  |> aggregateWindow(every: 1d, fn: {{fn}}, createEmpty: true, timeSrc: "_start")
+  |> keep(columns: {{kept}})
