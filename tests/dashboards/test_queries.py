@@ -164,7 +164,7 @@ def test_a_name_with_a_quote_cannot_leave_its_place():
 
 
 def test_a_query_says_what_it_lacks():
-    with pytest.raises(FluxQueryError, match="also wants quantities, where"):
+    with pytest.raises(FluxQueryError, match="also wants fn, kept, quantities, where"):
         query("days", by='["about"]')
     with pytest.raises(FluxQueryError, match="has no place for meter"):
         query("events", meter='"E1"')
