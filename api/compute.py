@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -19,11 +20,13 @@ from datetime import date, timedelta
 import numpy as np
 
 from api.dirty_groups import together
-from api.emission_hours import emission_series
+from api.executors import Executor, Inline, Promise
+from api.tasks import EmissionsTask, HoursTask, make_emissions, make_hours
+from api.version import version
 from carbon.registry import Registry
 from metering.ledger.port import Dirty, Ledger
 from metering.periods import Period, local_day, midnight, to_us, whole_hours
-from metering.pipeline import hours_of, register_type, streams_of
+from metering.pipeline import register_type
 from metering.readings import SET_ASIDE, Readings
 from metering.registers import CONTEXT
 from metering.series import Series
@@ -48,6 +51,10 @@ SHORT = timedelta(days=7)
 COUNTED_FOR_S = 600.0
 """How long such a count is used."""
 
+FEW_TASKS = 3
+"""Rounds of no more tasks than this are computed in this process."""
+
+_INLINE = Inline()
 _STEP = timedelta(microseconds=1)
 
 
@@ -91,6 +98,8 @@ class Recompute:
     sites: Callable[[], Mapping[str, Site]]
     registry: Callable[[], Registry]
     extra: Mapping[str, RegisterType] = field(default_factory=dict)
+    executor: Executor = field(default_factory=Inline)
+    """Who does the tasks of rounds with many of them."""
     on_made: Callable[[Site, Sequence[Window]], None] | None = None
     """Is told which hours were made again, once they are all in the store."""
     begun: int = 0
@@ -188,21 +197,21 @@ class Recompute:
     def _make(self, site: Site, windows: Sequence[Window]) -> int:
         """Compute and save the hours of windows, a bounded piece at a time.
 
-        While one piece is computed the next is read and the one before is saved; pieces are saved
-        one after the other, in their order.
+        While some pieces are computed the next is read and the one before is saved; pieces are
+        saved one after the other, in their order. A few pieces are computed here: to start others
+        for them would take longer.
         """
         made = 0
-        tasks = _tasks(site, windows, self._density(site, windows))
+        tasks = list(_tasks(site, windows, self._density(site, windows)))
+        executor = self.executor if len(tasks) > FEW_TASKS else _INLINE
         with ThreadPoolExecutor(1, "recompute-save") as saver:
-            saved: Future[None] | None = None
+            saved: deque[Future[int]] = deque()
             for task, readings in self._read_ahead(site, tasks):
-                series = self._hours(site, task, readings)
-                if saved is not None:
-                    saved.result()
-                saved = saver.submit(self._save, site, task, series)
-                made += len(series)
-            if saved is not None:
-                saved.result()
+                hours = executor.submit(make_hours, self._hours_task(site, task, readings))
+                saved.append(saver.submit(self._save, site, task, hours, executor))
+                while len(saved) > executor.width:
+                    made += saved.popleft().result()
+            made += sum(each.result() for each in saved)
         return made
 
     def _read_ahead(self, site: Site, tasks: Iterable[Task]) -> Iterator[tuple[Task, Readings]]:
@@ -241,27 +250,30 @@ class Recompute:
             task.hours, meters=meters, registers=registers, before=CONTEXT, after=CONTEXT
         )
 
-    def _hours(self, site: Site, task: Task, readings: Readings) -> Series:
-        streams = streams_of(site, task.points, readings, extra=self.extra)
-        asked = {(w.point.id, w.register): w.hours for w in task.windows}
-        nothing = Period(task.hours.start, task.hours.start)
-        window = [
-            _clip(asked.get((point.id, register), nothing), task.hours)
-            for point, register in zip(streams.points, streams.registers, strict=True)
-        ]
-        return hours_of(site, streams, task.hours, code=CODE, window=window)
+    def _hours_task(self, site: Site, task: Task, readings: Readings) -> HoursTask:
+        asked = {(w.point.id, w.register): _clip(w.hours, task.hours) for w in task.windows}
+        return HoursTask(
+            site, task.points, readings, task.hours, asked, self.extra, CODE, version()
+        )
 
-    def _save(self, site: Site, task: Task, series: Series) -> None:
+    def _save(self, site: Site, task: Task, coming: Promise[Series], executor: Executor) -> int:
         """Put the hours of a task in place, and the emissions of the same hours."""
+        series = coming.result()
         spans = [
             Span(site.point_key(w.point), _clip(w.hours, task.hours), w.register)
             for w in task.windows
         ]
         self.store.replace("energy", series, spans=spans)
-        self._emit(site, task.points, task.windows, task.hours)
+        self._emit(site, task.points, task.windows, task.hours, executor)
+        return len(series)
 
     def _emit(
-        self, site: Site, points: Sequence[MeterPoint], windows: Sequence[Window], hours: Period
+        self,
+        site: Site,
+        points: Sequence[MeterPoint],
+        windows: Sequence[Window],
+        hours: Period,
+        executor: Executor,
     ) -> None:
         """Make the emissions of the hours that were just made."""
         spans: dict[str, Period] = {}
@@ -276,7 +288,8 @@ class Recompute:
         if points:
             subjects = [site.point_key(point) for point in points]
             energy = self.store.series("energy", hours, subjects=subjects)
-            series = emission_series(site, points, energy, self.registry(), spans=spans)
+            task = EmissionsTask(site, points, energy, self.registry(), spans, version())
+            series = executor.submit(make_emissions, task).result()
             self.store.replace(
                 "emissions",
                 series,

@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from functools import partial
 
 from api.compute import Recompute
+from api.executors import ComputeUnavailable
 from api.journals import Journals, wait_for_positions
 from ingest.journal_reader import RecordNotFound
 from ingest.projector import Projector
@@ -149,7 +150,7 @@ class Line:
                 if self.ledger.count_dirty():
                     self._round()
                 self.last_error = ""
-            except (StoreUnavailable, LedgerUnavailable) as error:
+            except (StoreUnavailable, LedgerUnavailable, ComputeUnavailable) as error:
                 self.last_error = str(error)
                 log.warning("recompute: %s", error)
                 self._stop.wait(RETRY_S)

@@ -13,6 +13,7 @@ from starlette.exceptions import HTTPException
 
 from api.auth import NotAllowed
 from api.catalog import SiteNotFound
+from api.executors import ComputeUnavailable
 from api.figures import NotCountable
 from api.home import HomeBusy, HomeError
 from api.journals import NoSuchJournal
@@ -60,6 +61,7 @@ STATUS: dict[type[Exception], tuple[int, str]] = {
     JournalError: (503, "The journal does not accept more"),
     StoreUnavailable: (503, "The store does not answer"),
     StoreDamaged: (503, "The store is damaged"),
+    ComputeUnavailable: (503, "Nobody makes the hours"),
     LedgerUnavailable: (503, "The ledger does not answer"),
 }
 """Error → HTTP status and title. 4xx: refused; 5xx: a fault of ours or of what we depend on."""

@@ -14,6 +14,7 @@ from api.answers import Document
 from api.asking import Bounded
 from api.catalog import Catalog
 from api.compute import Recompute
+from api.executors import executor_of
 from api.figures import Figures
 from api.home import Home
 from api.journals import Journals
@@ -172,6 +173,7 @@ def open_services(settings: Settings, role: Role = UP) -> Iterator[Services]:
         services = _joined(
             settings, home, role, journals, store, ledger, catalog, profiles, registry
         )
+        stack.callback(services.recompute.executor.close)
         stack.callback(services.line.stop)
         if role is not SCHEDULE:  # which does so once it leads
             services.apply()
@@ -233,7 +235,12 @@ def _joined(
     journal = journals.own
     projector = Projector(journal, store, ledger, current_context) if journal else None
     recompute = Recompute(
-        store, ledger, catalog.sites, lambda: held[0].registry, profiles.registers
+        store,
+        ledger,
+        catalog.sites,
+        lambda: held[0].registry,
+        profiles.registers,
+        executor_of(settings.workers, settings.dask),
     )
     shared = settings.store == "influxdb"
     line = Line(

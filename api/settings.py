@@ -66,6 +66,8 @@ class Settings(BaseModel):
     journal_segment_mb: int = Field(64, ge=1, le=4096)
     min_free_mb: int = Field(256, ge=1, description="Below it nothing more is accepted")
     answer_wait_s: float = Field(10.0, ge=0, description="How long an answer waits to be current")
+    workers: int | None = Field(None, ge=0, le=256, description="Processes that make hours")
+    dask: str | None = Field(None, description="Scheduler of a Dask cluster that makes hours")
     indicators: Literal["auto", "on", "off"] = Field(
         "auto", description="Whether figures for displays are written; auto: with InfluxDB"
     )
