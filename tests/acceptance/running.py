@@ -87,7 +87,11 @@ def call(home: Path | None, *arguments: str) -> Outcome:
     """Run the program in this process: the same commands, several times as fast."""
     out, err = io.TextIOWrapper(io.BytesIO(), encoding="utf-8"), io.StringIO()
     where = ["--home", str(home)] if home is not None else []
-    shape = settings_of(home) if home is not None else {}
+    shape = {
+        name: value
+        for name, value in (settings_of(home) if home is not None else {}).items()
+        if name not in os.environ
+    }
     status: object = 0
     with (
         mock.patch.object(sys, "argv", ["tanyuan", *where, *arguments]),
