@@ -106,9 +106,11 @@ def fill(broker: Mosquitto, sending: Sending) -> None:
         sent(sender)
 
 
-def wait_for_connection(broker: Mosquitto, side: Side, before: dict[str, int]) -> float:
+def wait_for_connection(
+    broker: Mosquitto, side: Side, before: dict[str, int], patience_s: float = _PATIENCE_S
+) -> float:
     """Wait until the broker let all sessions of a side in; says when. [s, monotonic]."""
-    deadline = time.monotonic() + _PATIENCE_S
+    deadline = time.monotonic() + patience_s
     while any(broker.connections(name) <= before[name] for name in side.client_ids):
         if time.monotonic() > deadline or side.has_ended():
             raise Incomplete(f"{side.name} did not connect to the broker: {side.said()}")

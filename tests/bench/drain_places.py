@@ -139,9 +139,11 @@ class Influx:
         return f"{side}_{next(self._numbers)}"
 
     def make(self, bucket: str) -> None:
-        """Make a bucket that keeps everything, with shards as long as those of ours."""
+        """Make a bucket that keeps everything, with shards as long as ours, if it is not there."""
         rules = BucketRetentionRules(every_seconds=0, shard_group_duration_seconds=_SHARD_S)
         with self.server.client() as client:
+            if client.buckets_api().find_bucket_by_name(bucket) is not None:
+                return
             client.buckets_api().create_bucket(
                 bucket_name=bucket, retention_rules=rules, org=self.server.org
             )
