@@ -46,6 +46,7 @@ from api.running import say
 from api.services import open_journal
 from api.settings import Settings
 from api.signals import stop_signals, wait_for
+from api.telemetry import telemetry
 from api.version import version
 from ingest.import_files import import_file
 from ingest.journal import Journal
@@ -132,7 +133,9 @@ def collecting(settings: Settings, role: Role) -> Iterator[Running]:
         stack.callback(journal.close)
         given = Collector(settings, home, role, journal, datetime.now(UTC))
         logs.hide(given.run_token)
-        port = stack.enter_context(served(collector_app(given), settings))
+        app = collector_app(given)
+        stack.enter_context(telemetry(settings, role.name))(app)
+        port = stack.enter_context(served(app, settings))
         url = settings.advertised_url(port)
         stack.enter_context(
             registering(

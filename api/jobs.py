@@ -18,6 +18,7 @@ from api.live import meter_documents
 from api.questions import BadQuestion
 from api.quota_answers import quota_document
 from api.services import Services
+from api.telemetry import span
 from metering.findings import Finding
 from metering.ledger.port import Noted
 from metering.periods import Period, local_day, utc_text
@@ -144,7 +145,8 @@ def start(given: Services, job: Job, site: Site, period: Period) -> list[Noted]:
     given.catch_up()
     run = given.ledger.start_job(job.name, period, at=given.now())
     try:
-        noted = job.run(given, site, period)
+        with span(f"job {job.name}", site=site.id, start=utc_text(period.start)):
+            noted = job.run(given, site, period)
         given.ledger.note(noted)
     except Exception as error:
         given.ledger.end_job(run, at=given.now(), failed=f"{type(error).__name__}: {error}")

@@ -17,6 +17,7 @@ from functools import partial
 from api.compute import Recompute
 from api.executors import ComputeUnavailable
 from api.journals import Journals, wait_for_positions
+from api.telemetry import span
 from ingest.journal_reader import RecordNotFound
 from ingest.projector import Projector
 from ingest.segments import JournalError
@@ -162,11 +163,13 @@ class Line:
     def _round(self) -> None:
         """Work off what is dirty; where others wait for it, say so before and after."""
         if not self.shared:
-            self.recompute.work_off()
+            with span("recompute"):
+                self.recompute.work_off()
             return
         before = rounds_of(self.ledger)
         self.ledger.put(_ROUNDS, f"{before.begun + 1} {before.finished}")
-        self.recompute.work_off()
+        with span("recompute"):
+            self.recompute.work_off()
         self.ledger.put(_ROUNDS, f"{before.begun + 1} {before.begun + 1}")
 
     def catch_up(self, wait_s: float) -> Behind | None:

@@ -21,6 +21,7 @@ from api.routes.journals import serve_journal
 from api.services import Services, open_services
 from api.settings import Settings
 from api.signals import stop_signals, wait_for
+from api.telemetry import telemetry
 from metering.ledger.sql_ledger import open_ledger
 
 log = logging.getLogger(__name__)
@@ -72,6 +73,7 @@ def doors(services: Services) -> Iterator[Running]:
     if journal is None:
         raise ValueError("`up` keeps a journal; these services have none.")
     with ExitStack() as stack:
+        instrument = stack.enter_context(telemetry(settings, services.role.name))
         listener = listener_of(settings, journal)
         listener.start()
         stack.callback(listener.stop)
@@ -92,6 +94,7 @@ def doors(services: Services) -> Iterator[Running]:
         timetable.start()
         stack.callback(timetable.stop)
         app = create_app(services)
+        instrument(app)
         serve_journal(app, journal, services.own_tokens)
         mount_console(app, services)
         port = stack.enter_context(served(app, settings))

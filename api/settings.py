@@ -73,6 +73,7 @@ class Settings(BaseModel):
     )
     grafana_url: str = Field("http://127.0.0.1:3000", description="Where dashboards are published")
     grafana_token: SecretStr | None = Field(None, description="Of a service account, role Admin")
+    otlp_endpoint: str | None = Field(None, description="Where spans are sent over OTLP and HTTP")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     log_format: LogFormat = Field("text", description="One line an event: text or json")
 

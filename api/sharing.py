@@ -19,6 +19,7 @@ from api.running import mount_console, say
 from api.services import Services, open_services
 from api.settings import Settings
 from api.signals import stop_signals, wait_for
+from api.telemetry import telemetry
 from metering.ledger.port import LedgerUnavailable
 from metering.store.port import StoreUnavailable
 
@@ -74,6 +75,7 @@ def part(services: Services, reload: list[Callable[[], list[str]]]) -> Iterator[
     settings, role = services.settings, services.role
     reload[0] = services.reload
     with ExitStack() as stack:
+        instrument = stack.enter_context(telemetry(settings, role.name))
         if role is PROJECT:
             projecting = Projecting(services)
             projecting.start()
@@ -86,6 +88,7 @@ def part(services: Services, reload: list[Callable[[], list[str]]]) -> Iterator[
             stack.callback(leading.stop)
             services.leading = leading
         app = create_app(services)
+        instrument(app)
         if role is SERVE:
             mount_console(app, services)
         port = stack.enter_context(served(app, settings))
