@@ -80,7 +80,7 @@ def bargauge(
         "minVizWidth": 0,
         "valueMode": "text",
         "reduceOptions": {"calcs": ["lastNotNull"], "fields": "", "values": True, "limit": 12},
-        "text": {"titleSize": 16, "valueSize": 20},
+        "text": {"valueSize": 20},
     }
     field = _field(t, unit, decimals, thresholds, (), no_value)
     field |= {"min": 0, "links": list(links)}
@@ -157,14 +157,16 @@ def table(
         no_value: The key of what is shown when nothing is known.
     """
     field = _field(t, "none", None, ALL_CALM, (), no_value)
-    field["custom"] = {"align": "auto", "displayMode": "auto", "inspect": False}
+    custom = {"align": "auto", "displayMode": "auto", "inspect": False, "minWidth": 60}
+    field["custom"] = custom
     options = {
         "showHeader": True,
         "cellHeight": "sm",
         "footer": {"show": False, "reducer": ["sum"], "countRows": False, "fields": ""},
         "sortBy": [{"displayName": name, "desc": largest} for name, largest in order],
     }
-    return _panel(t, key, "table", flux, options, field, overrides) | _range(back)
+    panel = _panel(t, key, "table", flux, options, field, overrides)
+    return panel | {"transformations": [_in_order(overrides)]} | _range(back)
 
 
 def state_timeline(
@@ -200,6 +202,14 @@ def words(t: Texts, key: str) -> Panel:
     options = {"mode": "markdown", "content": t(f"{key}.words")}
     panel = _panel(t, key, "text", (), options, {}, ())
     return panel | {"transparent": True}
+
+
+def _in_order(overrides: Sequence[Override]) -> Options:
+    """Columns in the order of their overrides; InfluxDB answers in that of the alphabet."""
+    names = [str(each["matcher"]["options"]) for each in overrides]
+    order = {name: place for place, name in enumerate(names)}
+    options = {"indexByName": order, "excludeByName": {}, "renameByName": {}}
+    return {"id": "organize", "options": options}
 
 
 def _drawn(*, bars: bool, stacked: bool) -> Options:

@@ -30,7 +30,7 @@ def dashboard(language: str) -> Dashboard:
         _quota_expected(t),
         _supply_return(t),
         _silent(t),
-        quarantined(t),
+        quarantined(t, 24),
     ]
     rows = [
         Row(4, *((4, panel) for panel in big)),
@@ -58,7 +58,7 @@ def findings(t: Texts, size: int | None = None) -> Panel:
     return stat(t, "findings", flux, thresholds=MORE_IS_BAD, size=size)
 
 
-def quarantined(t: Texts) -> Panel:
+def quarantined(t: Texts, size: int | None = None) -> Panel:
     """How many messages could not be read and wait for a fix."""
     flux = query(
         "total",
@@ -67,7 +67,7 @@ def quarantined(t: Texts) -> Panel:
         alive="/^store_up$/",
         back=LATELY,
     )
-    return stat(t, "quarantined", flux, thresholds=MORE_IS_BAD, size=24)
+    return stat(t, "quarantined", flux, thresholds=MORE_IS_BAD, size=size)
 
 
 def happened(t: Texts) -> Panel:
@@ -77,7 +77,7 @@ def happened(t: Texts) -> Panel:
         "happened",
         query("events"),
         overrides=[
-            column("time", displayName=t("column.when"), custom__width=150),
+            column("time", displayName=t("column.when"), custom__width=175),
             column("code", displayName=t("column.code"), custom__width=160),
             column("subject", displayName=t("column.subject"), custom__width=110),
             column("text", displayName=t("column.what")),

@@ -33,7 +33,7 @@ def dashboard(language: str) -> Dashboard:
             (4, _up(t, "ledger_up")),
             (4, _worst(t, "lag_s", "max", unit="s", decimals=1, thresholds=LAG)),
             (4, _worst(t, "dirty_ranges", "max", thresholds=MORE_IS_BAD)),
-            (4, _worst(t, "journal_days_left", "min", unit="d", thresholds=DAYS_LEFT)),
+            (4, _worst(t, "journal_days_left", "min", unit="suffix: d", thresholds=DAYS_LEFT)),
             (4, quarantined(t)),
         ),
         Row(8, (12, _lines(t, "lag_messages", "short")), (12, _lines(t, "dirty_ranges", "short"))),
@@ -119,7 +119,7 @@ def _days_left(t: Texts) -> Override:
     return column(
         "journal_days_left",
         displayName=t("column.days_left"),
-        unit="d",
+        unit="suffix: d",
         decimals=0,
         thresholds=DAYS_LEFT,
         custom__displayMode="color-text",
