@@ -18,8 +18,8 @@ from tests.postgres_server import name_for
 VARIABLE = "TANYUAN_TEST_SHAPE"
 
 ANSWER_WAIT_S = "60"
-"""Here it is tested that answers are right, whatever else the machine does meanwhile; after a change
-they cost some ten times the work that they cost on DuckDB."""
+"""Here it is tested that answers are right, whatever else the machine does meanwhile; after a
+change they cost some ten times the work that they cost on DuckDB."""
 
 _databases: dict[str, str] = {}
 """The URLs of the databases made for homes, by name."""
