@@ -56,7 +56,8 @@ def stat(
         "text": {"valueSize": size} if size else {},
     }
     field = _field(t, unit, decimals, thresholds, mappings, no_value)
-    return _panel(t, key, "stat", flux, options, field, overrides)
+    panel = _panel(t, key, "stat", flux, options, field, overrides)
+    return panel | ({"transformations": [_in_order(overrides)]} if overrides else {})
 
 
 def bargauge(
@@ -122,6 +123,7 @@ def timeseries(
         back: A range of its own, such as `30d`, instead of the dashboard's.
     """
     field = _field(t, unit, decimals, ALL_CALM, (), "unknown") | {
+        "noValue": "",  # it would also stand at marks of the axis that round to the same text
         "color": {"mode": "palette-classic"},
         "custom": _drawn(bars=bars, stacked=stacked),
         **({"displayName": name} if name else {}),

@@ -187,6 +187,12 @@ def emission_hours(
         interval=every,
         back="30d" if every == "1d" else None,
         overrides=[
+            {  # CO2 and CO2e do not stand on each other: they are never added up
+                "matcher": {"id": "byRegexp", "options": ".* kgCO2e$"},
+                "properties": [
+                    {"id": "custom.stacking", "value": {"mode": "normal", "group": "CO2e"}}
+                ],
+            },
             {
                 "matcher": {"id": "byRegexp", "options": f".* {t('carrier.electricity')} .*"},
                 "properties": [{"id": "color", "value": fixed(CARBON)}],

@@ -50,7 +50,8 @@ def test_panels_are_of_the_core_and_have_ids_of_their_own(dashboard):
         assert panel["title"]
         assert panel["description"]
         assert panel["targets"] or panel["type"] == "text"
-        assert panel["fieldConfig"]["defaults"].get("noValue") or panel["type"] == "text"
+        says_nothing = panel["type"] in ("text", "timeseries")
+        assert panel["fieldConfig"]["defaults"].get("noValue") or says_nothing
 
 
 @pytest.mark.parametrize("dashboard", BOTH)
