@@ -15,6 +15,7 @@ from urllib.request import Request, urlopen
 import pytest
 import yaml
 
+from api.roles import COLLECT, PROJECT, SCHEDULE, SERVE, check_role
 from api.settings import Settings, load_settings
 from tests.acceptance.running import PROGRAM, call, make_home, up
 from tests.deploy.brokers import DEPLOY, PASSWORDS, make_certificates, program, wait_until
@@ -70,6 +71,57 @@ def test_compose_file_passes_docker_compose_config(prepared):
     services = yaml.safe_load(done.stdout)["services"]
     assert set(services) == set(compose_services())
     assert services["tanyuan"]["environment"]["TANYUAN_BROKER"].startswith("mqtts://")
+
+
+def parts():
+    return yaml.safe_load((DEPLOY / "compose.parts.yaml").read_text(encoding="utf-8"))
+
+
+def test_parts_beside_the_compose_file_pass_docker_compose_config(prepared):
+    docker = program("docker")
+    if subprocess.run([docker, "compose", "version"], capture_output=True, check=False).returncode:
+        pytest.skip("docker has no compose plugin here")
+    files = ["-f", str(COMPOSE), "-f", str(DEPLOY / "compose.parts.yaml")]
+    done = subprocess.run(
+        [docker, "compose", *files, "config"],
+        env=os.environ | places(prepared),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stderr
+    services = yaml.safe_load(done.stdout)["services"]
+    assert "tanyuan" not in services
+    assert {name for name in parts()["services"] if name != "tanyuan"} <= set(services)
+
+
+@pytest.mark.parametrize("name", [name for name in parts()["services"] if name != "tanyuan"])
+def test_part_may_do_no_more_than_it_must_and_is_given_what_its_role_wants(name, prepared):
+    service = parts()["services"][name]
+    assert service["cap_drop"] == ["ALL"]
+    assert service["security_opt"] == ["no-new-privileges:true"]
+    assert service["read_only"] is True
+    assert not service["user"].startswith(("0", "root"))
+    assert all(port.startswith("127.0.0.1:") for port in service.get("ports", []))
+    assert f"{name}:/var/lib/tanyuan" in service["volumes"]
+    environ = dict(service["environment"])
+    for key, value in list(environ.items()):
+        if value.startswith("/run/secrets/"):
+            about = yaml.safe_load(COMPOSE.read_text())["secrets"][value.rpartition("/")[2]]
+            file = about["file"].replace("${TANYUAN_SECRETS:-./secrets}", str(prepared / "secrets"))
+            environ[key] = file
+    settings = load_settings(prepared / "home", environ=environ)
+    roles = {role.name: role for role in (COLLECT, PROJECT, SCHEDULE, SERVE)}
+    role = roles[service["command"][0]]
+    check_role(role, settings)
+
+
+def test_collectors_of_one_subscription_have_sessions_of_their_own():
+    services = parts()["services"].values()
+    collectors = [part for part in services if part.get("command") == ["collect"]]
+    ids = {part["environment"]["TANYUAN_BROKER_CLIENT_ID"] for part in collectors}
+    assert len(ids) == len(collectors) == 2
 
 
 @pytest.mark.parametrize("name", compose_services())

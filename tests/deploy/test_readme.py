@@ -14,6 +14,7 @@ from api.settings import Settings, load_settings
 from api.status import metrics_text
 from ingest.journal import Journal
 from ingest.listener import ListenerCounts
+from ingest.projector import ProjectorCounts
 from ingest.subscriber import SubscriberCounts
 from tests.acceptance.running import call, make_home
 from tests.api.test_backup import FACTORS, SITE, answers, fill, message, saved, verified
@@ -64,6 +65,8 @@ def test_every_metric_it_names_is_given(tmp_path):
     with open_services(load_settings(home, environ={})) as given:
         given.listener = SimpleNamespace(counts=ListenerCounts())
         given.subscriber = SimpleNamespace(counts=SubscriberCounts(), connected=True)
+        given.leading = SimpleNamespace(leads=True)
+        given.projecting = SimpleNamespace(counts={"j": ProjectorCounts()})
         text = metrics_text(given).decode()
     only_later = {"tanyuan_journal_days_left"}  # once there is an hour of messages
 
