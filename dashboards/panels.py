@@ -123,13 +123,14 @@ def timeseries(
         back: A range of its own, such as `30d`, instead of the dashboard's.
     """
     field = _field(t, unit, decimals, ALL_CALM, (), "unknown") | {
-        "noValue": "",  # it would also stand at marks of the axis that round to the same text
         "color": {"mode": "palette-classic"},
         "custom": _drawn(bars=bars, stacked=stacked),
         **({"displayName": name} if name else {}),
         **({"min": low} if low is not None else {}),
         **({"max": high} if high is not None else {}),
     }
+    # Grafana draws a gap as the number in `noValue`, and writes it at marks of the axis.
+    del field["noValue"]
     options = {
         "legend": {"displayMode": "list", "placement": "bottom", "showLegend": True, "calcs": []},
         "tooltip": {"mode": "multi", "sort": "desc"},

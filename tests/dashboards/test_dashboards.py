@@ -84,6 +84,8 @@ def test_no_line_is_drawn_across_a_gap(dashboard):
         if panel["type"] in ("timeseries", "state-timeline"):
             assert panel["fieldConfig"]["defaults"]["custom"]["spanNulls"] is False
         if panel["type"] == "timeseries":
+            # Grafana would draw a gap as the number this is, and "" is 0
+            assert "noValue" not in panel["fieldConfig"]["defaults"]
             raw = [q["query"] for q in panel["targets"] if "aggregateWindow" not in q["query"]]
             assert len(raw) <= 1  # only the readings themselves
             assert all("createEmpty: true" in q["query"] or q["query"] in raw
