@@ -41,7 +41,8 @@ class Indicator:
 
 def latest_of_each(rows: Iterable[Indicator]) -> list[Indicator]:
     """One row for each key, the last of those given, sorted."""
-    return sorted({row.key: row for row in rows}.values())
+    found = {row.key: row for row in rows}
+    return [found[key] for key in sorted(found)]
 
 
 def chosen(
