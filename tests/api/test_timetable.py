@@ -1,0 +1,109 @@
+"""Of several schedulers one runs each job, once; what was due while nobody was there is run."""
+
+from __future__ import annotations
+
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from api.claims import Claims
+from api.jobs import JOBS, Timetable, last_due
+from api.leading import Leading
+from api.services import open_services
+from api.settings import load_settings
+from metering.periods import Period
+from tests.acceptance.running import make_home
+from tests.api.test_backup import SITE, fill
+
+DAY = timedelta(days=1)
+
+
+@pytest.fixture
+def services(tmp_path):
+    home = make_home(tmp_path / "home", SITE)
+    fill(home, 150)
+    with open_services(load_settings(home, environ={})) as opened:
+        assert opened.catch_up() is None
+        yield opened
+
+
+def runs(services):
+    return Counter(run.job for run in services.ledger.job_runs(limit=100))
+
+
+def test_jobs_that_fire_in_two_schedulers_at_once_run_once_each(services):
+    tables = [Timetable(services, holder=name) for name in ("one", "two")]
+    with ThreadPoolExecutor(8) as pool:
+        for _ in range(2):
+            started = [
+                pool.submit(table.run_due, job, "park") for job in JOBS.values() for table in tables
+            ]
+            for each in started:
+                each.result()
+
+    assert runs(services) == dict.fromkeys(JOBS, 1)
+    assert {run.status for run in services.ledger.job_runs()} == {"done"}
+
+
+def test_who_may_not_run_starts_nothing(services):
+    table = Timetable(services, may_run=lambda: False)
+    for job in JOBS.values():
+        table.run_due(job, "park")
+    assert not runs(services)
+
+
+def test_a_job_that_never_ran_waits_for_its_turn_and_one_that_was_missed_is_run(services):
+    Timetable(services, holder="first").catch_up()
+    assert not runs(services)
+
+    # A week passes: as if what is noted were as old.
+    for key, text in services.ledger.notes("job/").items():
+        old = text.replace(text[11:31], "2024-01-01T00:00:00Z")
+        assert services.ledger.swap(key, expected=text, value=old)
+    Timetable(services, holder="second").catch_up()
+    assert runs(services) == dict.fromkeys(JOBS, 1)
+
+    Timetable(services, holder="third").catch_up()
+    assert runs(services) == dict.fromkeys(JOBS, 1)
+
+
+def test_a_run_that_a_scheduler_left_unfinished_is_made_by_the_next(services):
+    now = services.now()
+    site = services.catalog.site("park")
+    due = last_due(JOBS["quotas.daily"], site, now)
+    start = datetime(due.year, due.month, due.day, tzinfo=site.timezone) - DAY
+    period = Period(start.astimezone(UTC), (start + DAY).astimezone(UTC))
+    dead, living = (Claims(services.ledger, name) for name in ("dead", "living"))
+    assert dead.take("park", "quotas.daily", period)
+    assert not dead.take("park", "quotas.daily", period)
+
+    assert living.missed("park", "quotas.daily", period)
+    Timetable(services, holder="living").catch_up()
+    assert runs(services)["quotas.daily"] == 1
+    assert not living.missed("park", "quotas.daily", period)
+    dead.end("park", "quotas.daily", period, "failed")  # too late: it is another one's now
+    assert not living.missed("park", "quotas.daily", period)
+
+
+def test_when_a_job_was_due_last_is_told_in_site_time(services):
+    site = services.catalog.site("park")  # London, in summer an hour ahead of UTC
+    now = datetime(2024, 7, 3, 0, 30, tzinfo=UTC)
+    assert last_due(JOBS["quotas.daily"], site, now) == datetime(2024, 7, 3, 0, 0, tzinfo=UTC)
+    sunday = datetime(2024, 6, 30, 2, 0, tzinfo=UTC)
+    assert last_due(JOBS["journal.verify"], site, now) == sunday
+
+
+def test_of_two_leaders_one_leads_and_gives_it_up_in_order(services):
+    one, two = Leading(services, term_s=1.0), Leading(services, term_s=1.0)
+    one.look()
+    two.look()
+    assert (one.leads, two.leads) == (True, False)
+
+    one.start()
+    one.stop()
+    two.look()
+    assert (one.leads, two.leads) == (False, True)
+    two.start()
+    two.stop()
