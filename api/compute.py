@@ -20,17 +20,19 @@ from datetime import date, timedelta
 import numpy as np
 
 from api.dirty_groups import together
+from api.emission_hours import emission_series
 from api.executors import Executor, Inline, Promise
-from api.tasks import EmissionsTask, HoursTask, make_emissions, make_hours
-from api.version import version
+from api.tasks import HoursTask, MadeHours, Shared, make_hours, without_origin
+from api.windows import Task, days_of, joined, tasks_of
+from api.windows import Window as Window
 from carbon.registry import Registry
 from metering.ledger.port import Dirty, Ledger
-from metering.periods import Period, local_day, midnight, to_us, whole_hours
+from metering.periods import Period, to_us, whole_hours
 from metering.pipeline import register_type
 from metering.readings import SET_ASIDE, Readings
 from metering.registers import CONTEXT
 from metering.series import Series
-from metering.sites import Meter, MeterPoint, Site
+from metering.sites import Meter, Site
 from metering.store.port import ReadingStore, Span
 from metering.units import Kind, RegisterType
 
@@ -38,9 +40,6 @@ log = logging.getLogger(__name__)
 
 CODE = "1"
 """Version of the calculation, part of what derived rows were made from."""
-
-ROWS_PER_TASK = 1_000_000
-"""A task reads about so many readings at once; bounds memory."""
 
 LONG = timedelta(days=2)
 """Longer dirty spans are taken whole, without a look at which registers they touch."""
@@ -51,33 +50,11 @@ SHORT = timedelta(days=7)
 COUNTED_FOR_S = 600.0
 """How long such a count is used."""
 
-FEW_TASKS = 3
-"""Rounds of no more tasks than this are computed in this process."""
+LARGE_ROWS = 4_000_000
+"""Rounds that read fewer readings are made in this process: to start others takes a second."""
 
 _INLINE = Inline()
 _STEP = timedelta(microseconds=1)
-
-
-@dataclass(frozen=True, slots=True)
-class Window:
-    """Hours of one register at one meter point that must be made again."""
-
-    point: MeterPoint
-    register: str
-    hours: Period
-
-
-@dataclass(frozen=True, slots=True)
-class Task:
-    """Windows that are made together, as far as they lie in some hours."""
-
-    hours: Period
-    windows: Sequence[Window]
-
-    @property
-    def points(self) -> list[MeterPoint]:
-        """The different points of the windows."""
-        return list({window.point.id: window.point for window in self.windows}.values())
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,14 +125,14 @@ class Recompute:
 
     def _windows(self, site: Site, ranges: Sequence[Dirty]) -> list[Window]:
         """Which hours of which registers the dirty ranges can have moved."""
-        together: dict[tuple[str, str], Window] = {}
+        found: dict[tuple[str, str], Window] = {}
         for period, meters in _alike(ranges, site):
             for window in self._touched(site, period, meters):
                 key = (window.point.id, window.register)
-                if key in together:
-                    window = _joined(together[key], window)
-                together[key] = window
-        return [together[key] for key in sorted(together)]
+                if key in found:
+                    window = joined(found[key], window)
+                found[key] = window
+        return [found[key] for key in sorted(found)]
 
     def _touched(self, site: Site, period: Period, meters: Sequence[str]) -> Iterator[Window]:
         readings = self._around(period, meters)
@@ -195,24 +172,54 @@ class Recompute:
         return _sorted(Readings.concat(ends))
 
     def _make(self, site: Site, windows: Sequence[Window]) -> int:
-        """Compute and save the hours of windows, a bounded piece at a time.
+        """Make and save the hours of windows, a bounded piece at a time.
 
-        While some pieces are computed the next is read and the one before is saved; pieces are
-        saved one after the other, in their order. A few pieces are computed here: to start others
-        for them would take longer.
+        While some pieces are made the next is read and the one before is saved; pieces are saved
+        one after the other, in their order, whoever makes them.
         """
         made = 0
-        tasks = list(_tasks(site, windows, self._density(site, windows)))
-        executor = self.executor if len(tasks) > FEW_TASKS else _INLINE
+        tasks = list(tasks_of(site, windows, self._density(site, windows)))
+        large = sum(task.rows for task in tasks) > LARGE_ROWS
+        executor = self.executor if large else _INLINE
+        registers = self._registers(site, windows) if large else {}
+        given = self._given(site, self._read_ahead(site, tasks), registers)
         with ThreadPoolExecutor(1, "recompute-save") as saver:
-            saved: deque[Future[int]] = deque()
-            for task, readings in self._read_ahead(site, tasks):
-                hours = executor.submit(make_hours, self._hours_task(site, task, readings))
-                saved.append(saver.submit(self._save, site, task, hours, executor))
-                while len(saved) > executor.width:
-                    made += saved.popleft().result()
-            made += sum(each.result() for each in saved)
+            saved: Future[None] | None = None
+            for task, emitted, hours in _in_order(executor, given):
+                if saved is not None:
+                    saved.result()
+                saved = saver.submit(self._save, site, task, hours, emitted)
+                made += len(hours.energy)
+            if saved is not None:
+                saved.result()
         return made
+
+    def _registers(self, site: Site, windows: Sequence[Window]) -> dict[str, set[str]]:
+        """Every register of which points have hours, or will have."""
+        found: dict[str, set[str]] = {}
+        for window in windows:
+            found.setdefault(window.point.id, set()).add(window.register)
+        for subject, register in self.store.quantities("energy"):
+            name, _, point = subject.partition("/")
+            if name == site.id and point in found:
+                found[point].add(register)
+        return found
+
+    def _given(
+        self,
+        site: Site,
+        read: Iterable[tuple[Task, Readings]],
+        registers: Mapping[str, set[str]],
+    ) -> Iterator[tuple[Task, HoursTask]]:
+        """What each task is handed; tasks of the same points share what they can."""
+        shared: Shared | None = None
+        for task, readings in read:
+            if shared is None or shared.points != task.points:
+                shared = Shared(site, task.points, self.registry(), self.extra, CODE)
+            complete = task.complete(registers)
+            spans = {name: span for name, span in task.spans.items() if name in complete}
+            origin = without_origin(readings)
+            yield task, HoursTask(shared, origin, task.hours, task.asked, spans)
 
     def _read_ahead(self, site: Site, tasks: Iterable[Task]) -> Iterator[tuple[Task, Readings]]:
         """The readings of each task; those of the next are fetched while one is worked on."""
@@ -250,51 +257,44 @@ class Recompute:
             task.hours, meters=meters, registers=registers, before=CONTEXT, after=CONTEXT
         )
 
-    def _hours_task(self, site: Site, task: Task, readings: Readings) -> HoursTask:
-        asked = {(w.point.id, w.register): _clip(w.hours, task.hours) for w in task.windows}
-        return HoursTask(
-            site, task.points, readings, task.hours, asked, self.extra, CODE, version()
+    def _save(self, site: Site, task: Task, made: MadeHours, emitted: Mapping[str, Period]) -> None:
+        """Put the hours of a task in place, and the emissions of the same hours."""
+        asked = task.asked
+        keys = {point.id: site.point_key(point) for point in task.points}
+        self.store.replace(
+            "energy",
+            made.energy,
+            spans=[Span(keys[point], hours, name) for (point, name), hours in asked.items()],
+        )
+        spans = task.spans
+        if not spans:
+            return
+        rest = [p for p in task.points if p.id in spans and p.id not in emitted]
+        emissions = made.emissions
+        if rest:
+            subjects = [keys[point.id] for point in rest]
+            energy = self.store.series("energy", task.hours, subjects=subjects)
+            more = emission_series(site, rest, energy, self.registry(), spans=spans)
+            emissions = Series.concat([emissions, more])
+        self.store.replace(
+            "emissions",
+            emissions,
+            spans=[Span(keys[point], span) for point, span in spans.items()],
         )
 
-    def _save(self, site: Site, task: Task, coming: Promise[Series], executor: Executor) -> int:
-        """Put the hours of a task in place, and the emissions of the same hours."""
-        series = coming.result()
-        spans = [
-            Span(site.point_key(w.point), _clip(w.hours, task.hours), w.register)
-            for w in task.windows
-        ]
-        self.store.replace("energy", series, spans=spans)
-        self._emit(site, task.points, task.windows, task.hours, executor)
-        return len(series)
 
-    def _emit(
-        self,
-        site: Site,
-        points: Sequence[MeterPoint],
-        windows: Sequence[Window],
-        hours: Period,
-        executor: Executor,
-    ) -> None:
-        """Make the emissions of the hours that were just made."""
-        spans: dict[str, Period] = {}
-        for window in windows:
-            clipped = _clip(window.hours, hours)
-            if clipped.start < clipped.end:
-                known = spans.get(window.point.id, clipped)
-                spans[window.point.id] = Period(
-                    min(known.start, clipped.start), max(known.end, clipped.end)
-                )
-        points = [point for point in points if point.id in spans]
-        if points:
-            subjects = [site.point_key(point) for point in points]
-            energy = self.store.series("energy", hours, subjects=subjects)
-            task = EmissionsTask(site, points, energy, self.registry(), spans, version())
-            series = executor.submit(make_emissions, task).result()
-            self.store.replace(
-                "emissions",
-                series,
-                spans=[Span(site.point_key(p), spans[p.id]) for p in points],
-            )
+def _in_order(
+    executor: Executor, given: Iterable[tuple[Task, HoursTask]]
+) -> Iterator[tuple[Task, Mapping[str, Period], MadeHours]]:
+    """What was made of each task and for which points emissions too, in the order of the tasks."""
+    under_way: deque[tuple[Task, Mapping[str, Period], Promise[MadeHours]]] = deque()
+    for task, handed in given:
+        under_way.append((task, handed.spans, executor.submit(make_hours, handed)))
+        while len(under_way) > executor.ahead:
+            done, emitted, promise = under_way.popleft()
+            yield done, emitted, promise.result()
+    for done, emitted, promise in under_way:
+        yield done, emitted, promise.result()
 
 
 def _with_fixtures(
@@ -312,21 +312,11 @@ def _with_fixtures(
     return whole_hours(first, last, tz=site.timezone)
 
 
-def _clip(period: Period, hours: Period) -> Period:
-    start = min(max(period.start, hours.start), hours.end)
-    return Period(start, max(start, min(period.end, hours.end)))
-
-
-def _joined(one: Window, other: Window) -> Window:
-    start = min(one.hours.start, other.hours.start)
-    return Window(one.point, one.register, Period(start, max(one.hours.end, other.hours.end)))
-
-
 def _alike(ranges: Sequence[Dirty], site: Site) -> list[tuple[Period, list[str]]]:
     """Meters whose dirty spans lie together, with the span that holds them all."""
 
     def days(each: Dirty) -> tuple[date, date]:
-        return _days(each.period, site)
+        return days_of(each.period, site)
 
     found = []
     for group in together(ranges, days=days, owner=lambda each: each.meter):
@@ -335,61 +325,9 @@ def _alike(ranges: Sequence[Dirty], site: Site) -> list[tuple[Period, list[str]]
     return found
 
 
-def _days(period: Period, site: Site) -> tuple[date, date]:
-    return local_day(period.start, tz=site.timezone), local_day(period.end, tz=site.timezone)
-
-
 def _sorted(readings: Readings) -> Readings:
     order = np.lexsort((readings.read_at, readings.register, readings.meter))
     return readings.take(order)
-
-
-def _tasks(site: Site, windows: Sequence[Window], density: Mapping[str, float]) -> Iterator[Task]:
-    """Windows that lie together, cut at the site's days into pieces of bounded size."""
-    groups = together(
-        windows,
-        days=lambda window: _days(window.hours, site),
-        owner=lambda window: f"{window.point.id} {window.register}",
-    )
-    for group in groups:
-        for part in _bounded(site, group, density):
-            yield from _pieces(site, part, density)
-
-
-def _rows_per_day(site: Site, windows: Iterable[Window], density: Mapping[str, float]) -> float:
-    meters = {site.meter_key(m.serial) for w in windows for m in w.point.meters}
-    return sum(density.get(meter, 1.0) for meter in meters)
-
-
-def _bounded(
-    site: Site, windows: list[Window], density: Mapping[str, float]
-) -> Iterator[list[Window]]:
-    """Cut windows into groups of points of which one day fits a task."""
-    part: list[Window] = []
-    points: set[str] = set()
-    rows = 0.0
-    for window in windows:
-        if window.point.id not in points:
-            rows += _rows_per_day(site, [window], density)
-            if part and rows > ROWS_PER_TASK:
-                yield part
-                part, points, rows = [], set(), _rows_per_day(site, [window], density)
-            points.add(window.point.id)
-        part.append(window)
-    yield part
-
-
-def _pieces(site: Site, windows: list[Window], density: Mapping[str, float]) -> Iterator[Task]:
-    start = min(window.hours.start for window in windows)
-    end = max(window.hours.end for window in windows)
-    days = max(1, int(ROWS_PER_TASK / max(_rows_per_day(site, windows, density), 1.0)))
-    low = start
-    while low < end:
-        day = local_day(low, tz=site.timezone) + timedelta(days=min(days, 366))
-        high = min(end, midnight(day, tz=site.timezone))
-        inside = [w for w in windows if w.hours.start < high and low < w.hours.end]
-        yield Task(Period(low, high), inside)
-        low = high
 
 
 def everything(store: ReadingStore, meters: Iterable[str]) -> list[tuple[str, Period]]:

@@ -34,6 +34,11 @@ class Hours:
         return frozenset(self.by_register)
 
 
+def source_of(point: MeterPoint) -> EmissionSource | None:
+    """What the stored emissions of a point are; None: it has none."""
+    return source_for(point.carrier, role=point.role, method=METHOD)
+
+
 def split(series: Series) -> dict[str, Hours]:
     """Take a series apart by subject and quantity; it is sorted by them."""
     found: dict[str, dict[str, Series]] = {}
@@ -102,7 +107,7 @@ def emission_series(
     hours = split(energy)
     kinds: dict[_Kind, list[Series]] = {}
     for point in points:
-        source = source_for(point.carrier, role=point.role, method=METHOD)
+        source = source_of(point)
         found = hours.get(site.point_key(point))
         if source is None or found is None:
             continue

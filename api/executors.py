@@ -1,6 +1,7 @@
 """Who does the tasks of a recomputation: this process, a pool beside it, or a Dask cluster.
 
-Whoever does them, results come back in the order of the tasks and are saved in it.
+Whoever does them, results come back in the order of the tasks and are saved in it. Tasks have no
+side effects: one whose worker died is done again, by another.
 """
 
 from __future__ import annotations
@@ -10,28 +11,30 @@ import os
 import signal
 import threading
 import time
-import warnings
 from collections.abc import Callable
-from concurrent.futures import CancelledError, Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import get_context
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
+from concurrent.futures import BrokenExecutor, CancelledError, Future
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
+
+import numpy as np
+
+from api.version import version
 
 if TYPE_CHECKING:
-    from distributed import Client
+    from concurrent.futures import ProcessPoolExecutor
 
 log = logging.getLogger(__name__)
+
+RUNNING: Final = f"{version()} with NumPy {np.__version__}"
+"""What this process runs, as it was when it started: both can move the last bit of a figure."""
+
+MOST_WORKERS = 8
+"""More of them wait for the store, which one process reads and writes."""
 
 IDLE_S = 60.0
 """A pool that had nothing to do for so long ends; the next large round starts another."""
 
 ATTEMPTS = 4
-"""So often a task is done again whose worker died."""
-
-_DYING = (
-    f"Workers died {ATTEMPTS} times over one task. Look for what ends them, such as too little "
-    "memory; set TANYUAN_WORKERS=0 to do without them."
-)
+"""So often a task is done whose worker died."""
 
 A = TypeVar("A")
 B = TypeVar("B")
@@ -42,19 +45,27 @@ class ComputeUnavailable(RuntimeError):
     """Those who do the tasks do not answer; nothing was lost, the same tasks come again."""
 
 
+class WrongVersion(ComputeUnavailable):
+    """The process that was to do a task runs another version than the one that asked."""
+
+
 class Promise(Protocol[B_co]):
     """A result that comes."""
 
     def result(self) -> B_co:
-        """Wait for it."""
+        """Wait for it.
+
+        Raises:
+            ComputeUnavailable: Nobody does the task.
+        """
 
 
 class Executor(Protocol):
     """Does tasks."""
 
     @property
-    def width(self) -> int:
-        """How many tasks it does at once."""
+    def ahead(self) -> int:
+        """How many tasks may be under way while the next one is made ready."""
 
     def submit(self, function: Callable[[A], B], task: A) -> Promise[B]:
         """Begin a task.
@@ -62,10 +73,13 @@ class Executor(Protocol):
         Args:
             function: A function of a module, without side effects.
             task: What it is handed; it must be possible to pickle it.
+
+        Raises:
+            ComputeUnavailable: Nobody is there to do it.
         """
 
     def close(self) -> None:
-        """End whatever was started."""
+        """End whatever was started; nothing is begun afterwards."""
 
 
 class _Done:
@@ -79,7 +93,7 @@ class _Done:
 class Inline:
     """Does every task at once, in this process."""
 
-    width = 1
+    ahead = 0
 
     def submit(self, function: Callable[[A], B], task: A) -> Promise[B]:
         """Do the task."""
@@ -98,12 +112,14 @@ class Pool:
     """
 
     def __init__(self, workers: int, *, idle_s: float = IDLE_S) -> None:
-        self.width, self._idle_s = workers, idle_s
-        self._lock = threading.Lock()
+        self.workers, self.ahead, self._idle_s = workers, workers + 1, idle_s
+        # A future that is done already calls back while the lock is held.
+        self._lock = threading.RLock()
         self._pool: ProcessPoolExecutor | None = None
         self._timer: threading.Timer | None = None
         self._used_at = time.monotonic()
-        self._out = self._number = 0
+        self._under_way = 0
+        self._closed = False
 
     @property
     def pids(self) -> list[int]:
@@ -113,172 +129,100 @@ class Pool:
 
     def submit(self, function: Callable[[A], B], task: A) -> Promise[B]:
         """Begin a task in one of the processes."""
-        with self._lock:
-            self._out += 1
         return _Retried(self, function, task)
 
-    def begin(self, function: Callable[[A], B], task: A) -> tuple[int, Future[B]]:
+    def begin(self, function: Callable[[A], B], task: A) -> tuple[ProcessPoolExecutor, Future[B]]:
         """Hand a task to the pool, which is started if there is none; which pool that is."""
         with self._lock:
             for _ in range(ATTEMPTS):
-                if self._pool is None:
-                    self._start()
-                pool = cast(ProcessPoolExecutor, self._pool)
+                pool = self._pool or self._start()
                 try:
-                    return self._number, pool.submit(function, task)
-                except BrokenProcessPool:
-                    self._pool = None
-                    pool.shutdown(wait=False, cancel_futures=True)
+                    future = pool.submit(checked, RUNNING, function, task)
+                except BrokenExecutor as broken:
+                    self.drop(pool, broken)
+                    continue
+                self._under_way += 1
+                future.add_done_callback(self._ended)
+                return pool, future
         raise ComputeUnavailable(_DYING)
 
-    def _start(self) -> None:
-        self._number += 1
-        self._pool = ProcessPoolExecutor(
-            self.width,
-            mp_context=get_context("spawn"),
-            initializer=_begin_worker,
-            initargs=(os.getpid(),),
-        )
-        self._watch()
-
-    def ended(self) -> None:
-        """A task has come back, one way or the other."""
-        with self._lock:
-            self._out -= 1
-            self._used_at = time.monotonic()
-
-    def renew(self, number: int, broken: BaseException) -> None:
+    def drop(self, pool: ProcessPoolExecutor, broken: BaseException) -> None:
         """Let go of a pool one of whose processes died, if that is still the one in use."""
         with self._lock:
-            if number != self._number:
+            if pool is not self._pool:
                 return
-            pool, self._pool = self._pool, None
-        if pool is not None:
-            log.warning("a worker died, its tasks are done again: %s", broken)
-            pool.shutdown(wait=False, cancel_futures=True)
+            self._pool = None
+        log.warning("a worker died, its tasks are done again: %s", broken)
+        pool.shutdown(wait=False, cancel_futures=True)
 
     def close(self) -> None:
-        """End the processes."""
+        """End the processes; what they have begun is done first, and forgotten."""
         with self._lock:
-            pool, self._pool = self._pool, None
+            pool, self._pool, self._closed = self._pool, None, True
             if self._timer is not None:
                 self._timer.cancel()
         if pool is not None:
             pool.shutdown(wait=True, cancel_futures=True)
 
+    def _start(self) -> ProcessPoolExecutor:
+        from concurrent.futures import ProcessPoolExecutor
+        from multiprocessing import get_context
+
+        if self._closed:
+            raise ComputeUnavailable("This process is ending; what is dirty stays so.")
+        self._pool = ProcessPoolExecutor(
+            self.workers, mp_context=get_context("spawn"), initializer=_begin_worker
+        )
+        self._used_at = time.monotonic()
+        self._watch()
+        return self._pool
+
+    def _ended(self, _: Future[Any]) -> None:
+        with self._lock:
+            self._under_way -= 1
+            self._used_at = time.monotonic()
+
     def _watch(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
         self._timer = threading.Timer(self._idle_s / 2, self._end_if_idle)
         self._timer.daemon = True
         self._timer.start()
 
     def _end_if_idle(self) -> None:
         with self._lock:
-            if self._pool is None:
+            pool = self._pool
+            if pool is None:
                 return
-            if self._out or time.monotonic() - self._used_at < self._idle_s:
+            if self._under_way or time.monotonic() - self._used_at < self._idle_s:
                 self._watch()
                 return
-            pool, self._pool = self._pool, None
+            self._pool = None
         pool.shutdown(wait=True)
 
 
 class _Retried:
-    """A task in a pool, done again if its process dies: it has no side effects."""
+    """A task in a pool, done again if its process dies."""
 
     def __init__(self, pool: Pool, function: Callable[[Any], Any], task: object) -> None:
         self._pool, self._function, self._task = pool, function, task
-        self._number, self._future = pool.begin(function, task)
+        self._of, self._future = pool.begin(function, task)
 
     def result(self) -> Any:  # noqa: ANN401 - whatever the task gives
-        try:
-            for _ in range(ATTEMPTS):
-                try:
-                    return self._future.result()
-                except (BrokenProcessPool, CancelledError) as broken:
-                    self._pool.renew(self._number, broken)
-                    self._number, self._future = self._pool.begin(self._function, self._task)
-        finally:
-            self._pool.ended()
+        for attempt in range(ATTEMPTS):
+            try:
+                return self._future.result()
+            except (BrokenExecutor, CancelledError) as broken:
+                self._pool.drop(self._of, broken)
+                if attempt + 1 < ATTEMPTS:
+                    self._of, self._future = self._pool.begin(self._function, self._task)
         raise ComputeUnavailable(_DYING)
 
 
-class Dask:
-    """Workers of a Dask cluster.
-
-    Args:
-        address: Of its scheduler, such as `tcp://scheduler:8786`.
-        timeout_s: How long the scheduler may take to answer.
-    """
-
-    def __init__(self, address: str, *, timeout_s: float = 10.0) -> None:
-        self._address, self._timeout_s = address, timeout_s
-        self._lock = threading.Lock()
-        self._client: Client | None = None
-
-    @property
-    def width(self) -> int:
-        """Two tasks for each thread of the cluster, so that none waits for its next."""
-        threads: dict[str, int] = self._connected().nthreads()
-        return max(2, 2 * sum(threads.values()))
-
-    def submit(self, function: Callable[[A], B], task: A) -> Promise[B]:
-        """Begin a task; the scheduler gives it to another worker if one dies.
-
-        Raises:
-            ComputeUnavailable: There is no scheduler.
-        """
-        client = self._connected()
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message="Sending large graph")
-            return _OfCluster(self, client.submit(function, task, pure=False, retries=ATTEMPTS))
-
-    def close(self) -> None:
-        """Let go of the scheduler."""
-        with self._lock:
-            client, self._client = self._client, None
-        if client is not None:
-            client.close(timeout=2)
-
-    def away(self, error: BaseException) -> ComputeUnavailable:
-        """What is said of a cluster that does not answer."""
-        return ComputeUnavailable(
-            f"The Dask cluster at {self._address} does not answer ({type(error).__name__}: "
-            f"{error}). Look at its scheduler and workers; what is dirty stays so and is made "
-            "once it is back. Without TANYUAN_DASK it is made here."
-        )
-
-    def _connected(self) -> Client:
-        from distributed import Client
-
-        with self._lock:
-            if self._client is not None and self._client.status == "running":
-                return self._client
-            if self._client is not None:
-                self._client.close(timeout=2)
-                self._client = None
-            try:
-                self._client = Client(
-                    self._address, timeout=self._timeout_s, set_as_default=False, name="tanyuan"
-                )
-                self._client.wait_for_workers(1, timeout=self._timeout_s)
-            except (OSError, TimeoutError) as error:
-                raise self.away(error) from error
-            return self._client
-
-
-class _OfCluster:
-    def __init__(self, cluster: Dask, future: Any) -> None:  # noqa: ANN401 - a Dask future
-        self._cluster, self._future = cluster, future
-
-    def result(self) -> Any:  # noqa: ANN401 - whatever the task gives
-        from distributed import CancelledError as Cancelled
-        from distributed import KilledWorker
-        from distributed.comm.core import CommClosedError
-
-        try:
-            return self._future.result()
-        except (Cancelled, KilledWorker, CommClosedError, OSError, TimeoutError) as error:
-            raise self._cluster.away(error) from error
+_DYING = (
+    f"Workers died {ATTEMPTS} times over one task; what is dirty stays so and is tried again. Look "
+    "for what ends them, such as too little memory; with TANYUAN_WORKERS=0 it is made without them."
+)
 
 
 def executor_of(workers: int | None, dask: str | None) -> Executor:
@@ -289,19 +233,50 @@ def executor_of(workers: int | None, dask: str | None) -> Executor:
         dask: The scheduler of a cluster, which then does them.
     """
     if dask:
+        from api.cluster import Dask
+
         return Dask(dask)
     if workers is None:
-        workers = max(1, min(8, (os.cpu_count() or 2) - 1))
+        workers = min(MOST_WORKERS, _cores() - 1)
     return Pool(workers) if workers else Inline()
 
 
-def _begin_worker(parent: int) -> None:
+def _cores() -> int:
+    """The processors this process may use."""
+    allowed = getattr(os, "sched_getaffinity", None)
+    return len(allowed(0)) if allowed else os.cpu_count() or 1
+
+
+def checked(asking: str, function: Callable[[A], B], task: A) -> B:
+    """In another process: do a task, if what runs here is what runs there."""
+    check_version(asking)
+    return function(task)
+
+
+def check_version(asking: str) -> None:
+    """Return if whoever asks runs what runs here.
+
+    Raises:
+        WrongVersion: It does not.
+    """
+    if asking != RUNNING:
+        raise WrongVersion(
+            f"A task of Tanyuan {asking} came to a worker that runs {RUNNING}; what is dirty stays "
+            "so. Start the workers with the versions of the installation, from the same image or "
+            "constraints file."
+        )
+
+
+def _begin_worker() -> None:
     """In a process of the pool: leave Ctrl-C to the parent, and end when it is gone."""
+    from multiprocessing import parent_process
+
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = parent_process()
 
     def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(1.0)
-        os._exit(0)
+        if parent is not None:
+            parent.join()
+            os._exit(0)
 
     threading.Thread(target=watch, name="watch-parent", daemon=True).start()

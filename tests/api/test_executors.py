@@ -4,88 +4,143 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
 import time
 from datetime import UTC, datetime, timedelta
+from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+import api.cluster
 import api.compute
-from api.executors import ComputeUnavailable, Dask, Inline, Pool, executor_of
+import api.windows
+from api.cluster import Dask
+from api.executors import (
+    RUNNING,
+    ComputeUnavailable,
+    Inline,
+    Pool,
+    WrongVersion,
+    check_version,
+    executor_of,
+)  # fmt: skip
 from api.services import open_services
 from api.settings import load_settings
-from api.tasks import WrongVersion, check_version
 from metering.periods import Period, to_us
 from metering.readings import Readings
+from metering.series import SHARES
+from tests import dask_cluster
 from tests.acceptance.running import make_home
 
-METERS = 6
+ROOT = Path(__file__).parents[2]
+DAYS = 30
 START = datetime(2024, 1, 1, tzinfo=UTC)
+WHOLE = Period(START, START + timedelta(days=DAYS))
 EVER = Period(datetime(2000, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC))
-POINT = """
-      - {id: pN, carrier: electricity, role: main, meter: {serial: EN, profile: native}}"""
+STEPS = DAYS * 24 * 4
 SITE = """
 site: {id: park, name: Park, timezone: Asia/Shanghai, region: CN-BJ}
+factors: {provisional: true}
 buildings:
   - id: a
-    points:""" + "".join(POINT.replace("N", str(n)) for n in range(METERS))
+    points:
+      - {id: main, carrier: electricity, role: main, meter: {serial: E0, profile: native}}
+      - {id: tariffs, carrier: electricity, role: sub, meter: {serial: E1, profile: native}}
+      - {id: late, carrier: electricity, role: sub, meter: {serial: E2, profile: native}}
+      - {id: roof, carrier: electricity, role: generation, meter: {serial: E3, profile: native}}
+      - {id: gas, carrier: gas, role: main, net_calorific_value_mj_m3: 36,
+         meter: {serial: G0, profile: native}}
+      - {id: heat, carrier: heat, role: main, meter: {serial: H0, profile: native}}
+"""
+REGISTERS = {
+    "E0": ("active_import", "active_export"),
+    "E1": ("active_import_t1", "active_import_t2"),
+    "E2": ("active_import", "active_import_t1"),
+    "E3": ("active_export",),
+    "G0": ("gas_energy", "gas_volume"),
+    "H0": ("heat",),
+}
+FROM = {("G0", "gas_energy"): STEPS // 3, ("E2", "active_import"): STEPS // 2 + 7}
+"""From which step on a register was read; from the first if it is not here."""
 
 
-@pytest.fixture
-def services(tmp_path, monkeypatch):
-    """Forty days of six meters every 15 min, of which nothing is made yet; many small tasks."""
-    monkeypatch.setattr(api.compute, "ROWS_PER_TASK", 4 * 24 * METERS)
-    home = make_home(tmp_path / "home", SITE)
+@pytest.fixture(scope="module")
+def services(tmp_path_factory):
+    """A month of a small park, of which nothing is made yet."""
+    home = make_home(tmp_path_factory.mktemp("home") / "home", SITE)
     settings = load_settings(home, environ={}, given={"workers": 0})
     with open_services(settings) as opened:
-        steps = 40 * 24 * 4
-        times = to_us(START) + np.arange(steps) * np.timedelta64(15, "m")
         rng = np.random.default_rng(7)
-        for n in range(METERS):
-            opened.store.add(readings(f"park/E{n}", times, np.cumsum(rng.random(steps))))
+        for serial, names in REGISTERS.items():
+            for name in names:
+                first = FROM.get((serial, name), 0)
+                heard = np.arange(first, STEPS)
+                heard = heard[rng.random(len(heard)) > 0.02]
+                shown = np.cumsum(rng.random(len(heard)))
+                opened.store.add(readings(f"park/{serial}", name, heard, shown))
         yield opened
 
 
-def readings(meter, times, values):
-    size = len(times)
-    zeros = np.zeros(size, np.int32)
+@pytest.fixture(autouse=True)
+def _many_small_tasks_of_a_large_round(monkeypatch):
+    monkeypatch.setattr(api.windows, "ROWS_PER_TASK", 1_500)
+    monkeypatch.setattr(api.compute, "LARGE_ROWS", 1_000)
+
+
+def readings(meter, register, steps, values):
+    zeros = np.zeros(len(steps), np.int32)
+    times = to_us(START) + steps * np.timedelta64(15, "m")
     return Readings(
-        meters=(meter,), registers=("active_import",), journals=("j",),
+        meters=(meter,), registers=(register,), journals=("j",),
         meter=zeros, register=zeros, read_at=times, value=values, flags=zeros,
-        received_at=times, journal=zeros, sequence=np.arange(size, dtype=np.int64),
+        received_at=times, journal=zeros, sequence=steps.astype(np.int64),
     )  # fmt: skip
 
 
-def made_by(services, executor, *, during=None):
-    """The bytes of all hours and emissions, made by an executor from nothing."""
+def forget(services):
     services.store.clear(derived_only=True)
-    span = Period(START, START + timedelta(days=40))
-    services.ledger.mark_dirty([(f"park/E{n}", span) for n in range(METERS)])
+    services.ledger.mark_dirty([(f"park/{serial}", WHOLE) for serial in REGISTERS])
+
+
+def bits(services):
+    found = []
+    for kind in ("energy", "emissions"):
+        series = services.store.series(kind, EVER)
+        found.append((series.subjects, series.quantities, series.sources))
+        for column in ("subject", "quantity", "source", "start", "duration_s", "value", "flags"):
+            found.append(getattr(series, column).tobytes())
+        found += [getattr(series, share).tobytes() for share in SHARES]
+    assert len(services.store.series("emissions", EVER)) > DAYS * 24 * 4
+    return found
+
+
+def made_by(services, executor, *, during=None):
+    """The bytes of all hours and emissions, made by an executor from nothing.
+
+    Args:
+        during: Called once the first hours are in the store, while others are made.
+    """
+    forget(services)
     services.recompute.executor = executor
-    helper = threading.Thread(target=during) if during else None
-    if helper:
+    helper = threading.Thread(target=partial(after_the_first_hours, services, during))
+    if during:
         helper.start()
-    worked = services.recompute.work_off()
-    if helper:
-        helper.join()
-    assert worked.hours == METERS * 40 * 24  # the last one holds three quarters
-    return [
-        getattr(services.store.series(kind, EVER), column).tobytes()
-        for kind in ("energy", "emissions")
-        for column in (
-            "subject",
-            "quantity",
-            "start",
-            "value",
-            "coverage",
-            "measured_hour",
-            "flags",
-        )
-    ]
+    try:
+        services.recompute.work_off()
+    finally:
+        services.recompute.executor = Inline()
+        if during:
+            helper.join()
+    return bits(services)
+
+
+def after_the_first_hours(services, then):
+    wait_until(lambda: len(services.store.series("energy", EVER)) > 0)
+    then()
 
 
 def wait_until(condition, seconds=60.0):
@@ -95,6 +150,21 @@ def wait_until(condition, seconds=60.0):
         time.sleep(0.005)
 
 
+def alive(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+@pytest.fixture(scope="module")
+def expected(services):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(api.windows, "ROWS_PER_TASK", 1_500)
+        patch.setattr(api.compute, "LARGE_ROWS", 1_000)
+        return made_by(services, Inline())
+
+
 @pytest.fixture
 def pool():
     made = Pool(2)
@@ -102,8 +172,48 @@ def pool():
     made.close()
 
 
-def test_a_pool_makes_the_same_bytes_and_ends_when_idle(services):
-    expected = made_by(services, Inline())
+class Slow(Inline):
+    """Does what `Inline` does, and says what the tasks were."""
+
+    def __init__(self):
+        self.tasks = []
+
+    def submit(self, function, task):
+        self.tasks.append(task)
+        return super().submit(function, task)
+
+
+def test_emissions_made_with_the_energy_are_those_of_hours_read_back(
+    services, expected, monkeypatch
+):
+    seen = Slow()
+    assert made_by(services, seen) == expected
+    with_emissions = [set(task.spans) for task in seen.tasks]
+
+    monkeypatch.setattr(api.compute, "LARGE_ROWS", float("inf"))
+    read_back = made_by(services, Inline())
+
+    assert read_back == expected
+    # one register, or every register of the task's hours: nothing else is needed
+    assert all({"heat", "roof"} <= made for made in with_emissions if made)
+    assert any("tariffs" in made for made in with_emissions)
+    # gas_energy begins on the tenth day: before, its emissions wait for what is stored of it
+    assert any("gas" in made for made in with_emissions)
+    assert not all("gas" in made for made in with_emissions)
+
+
+def test_a_register_that_is_stored_but_not_dirty_counts_in_emissions(services, expected):
+    services.store.clear(derived_only=True)
+    made_by(services, Inline())
+    later = Period(START + timedelta(days=12), WHOLE.end)
+    services.ledger.mark_dirty([("park/G0", later), ("park/E2", later), ("park/E1", later)])
+
+    services.recompute.work_off()
+
+    assert bits(services) == expected
+
+
+def test_a_pool_makes_the_same_bytes_and_ends_when_idle(services, expected):
     pool = Pool(2, idle_s=1.0)
     assert made_by(services, pool) == expected
     workers = pool.pids
@@ -114,30 +224,16 @@ def test_a_pool_makes_the_same_bytes_and_ends_when_idle(services):
     pool.close()
 
 
-def alive(pid):
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return True
-
-
-def test_a_worker_of_a_pool_that_is_killed_changes_nothing(services, pool):
-    expected = made_by(services, Inline())
-
-    def kill_one():
-        wait_until(lambda: len(pool.pids) == 2)
-        wait_until(lambda: len(services.store.series("energy", EVER)) > 0)
-        os.kill(pool.pids[0], signal.SIGKILL)
-
+def test_a_worker_of_a_pool_that_is_killed_changes_nothing(services, expected, pool):
     first = []
 
     def kill():
-        first.append(pool.pids)
-        kill_one()
+        first.extend(pool.pids)
+        os.kill(first[0], signal.SIGKILL)
 
     assert made_by(services, pool, during=kill) == expected
-    assert pool.pids  # those of another pool
+    assert pool.pids
+    assert not set(first) & set(pool.pids)  # those of another pool
 
 
 def test_a_task_that_kills_every_worker_is_given_up_with_a_reason(pool):
@@ -151,15 +247,25 @@ def test_an_error_of_a_task_is_its_own(pool):
     assert pool.submit(int, "5").result() == 5
 
 
-def test_a_few_pieces_start_no_pool(services, pool, monkeypatch):
-    monkeypatch.setattr(api.compute, "ROWS_PER_TASK", 10_000_000)
-    made_by(services, pool)
+def test_a_pool_that_was_closed_starts_no_more_processes(pool):
+    pool.close()
+
+    with pytest.raises(ComputeUnavailable, match="is ending"):
+        pool.submit(int, "5")
+    assert pool.pids == []
+
+
+def test_small_rounds_start_no_pool(services, expected, pool, monkeypatch):
+    monkeypatch.setattr(api.compute, "LARGE_ROWS", 10_000_000)
+
+    assert made_by(services, pool) == expected
     assert pool.pids == []
 
 
 def test_processes_of_a_pool_end_with_whoever_started_them(tmp_path):
-    code = (
-        "import os, sys, time\n"
+    script = tmp_path / "parent.py"
+    script.write_text(
+        "import time\n"
         "from api.executors import Pool\n"
         "if __name__ == '__main__':\n"
         "    pool = Pool(1)\n"
@@ -167,12 +273,9 @@ def test_processes_of_a_pool_end_with_whoever_started_them(tmp_path):
         "    print(*pool.pids, flush=True)\n"
         "    time.sleep(60)\n"
     )
-    script = tmp_path / "parent.py"
-    script.write_text(code)
-    root = str(api.compute.__file__).removesuffix("api/compute.py")
     parent = subprocess.Popen(
         [sys.executable, str(script)], stdout=subprocess.PIPE,
-        env=os.environ | {"PYTHONPATH": root},
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
     )  # fmt: skip
     with parent:
         worker = int(parent.stdout.readline())
@@ -181,84 +284,114 @@ def test_processes_of_a_pool_end_with_whoever_started_them(tmp_path):
 
 
 def test_another_version_is_refused_and_named():
-    check_version("")
-    with pytest.raises(WrongVersion, match=r"0\.0\.1"):
+    check_version(RUNNING)
+    with pytest.raises(WrongVersion, match=r"Tanyuan 0\.0\.1 came to a worker that runs"):
         check_version("0.0.1")
 
 
 def test_settings_say_who_makes_the_hours():
     assert isinstance(executor_of(0, None), Inline)
-    assert executor_of(3, None).width == 3
-    assert executor_of(None, None).width >= 1
+    assert executor_of(3, None).workers == 3
     assert isinstance(executor_of(0, "tcp://127.0.0.1:1"), Dask)
 
 
-class Cluster:
-    """A Dask scheduler and two workers, as processes."""
+# -- a Dask cluster: real processes, started with Dask's command line ---------------------------
 
-    def __init__(self):
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
-        self.address = f"tcp://127.0.0.1:{self.port}"
-        self.processes = []
-        self.scheduler = self.start_scheduler()
-        self.workers = [self.start_worker() for _ in range(2)]
 
-    def start_scheduler(self):
-        return self._start("scheduler", "--host", "127.0.0.1", "--port", str(self.port),
-                           "--no-dashboard", "--no-show")  # fmt: skip
-
-    def start_worker(self):
-        return self._start("worker", self.address, "--nthreads", "1", "--no-nanny",
-                           "--no-dashboard", "--host", "127.0.0.1",
-                           "--memory-limit", "0")  # fmt: skip
-
-    def _start(self, *arguments):
-        command = [sys.executable, "-m", "distributed.cli.dask_" + arguments[0], *arguments[1:]]
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        self.processes.append(process)
-        return process
-
-    def end(self):
-        for process in self.processes:
-            process.kill()
-            process.wait()
+@pytest.fixture(scope="module")
+def processes():
+    pytest.importorskip(
+        "distributed", reason="distributed is not installed: pip install .[cluster]"
+    )
+    with dask_cluster.running(2) as cluster:
+        yield cluster
 
 
 @pytest.fixture
-def cluster():
-    pytest.importorskip("distributed")
-    made = Cluster()
+def cluster(processes):
+    processes.make_whole()
+    return processes
+
+
+@pytest.fixture
+def dask(cluster):
+    made = Dask(cluster.address, patience_s=30)
+    wait_until(lambda: made.ahead == 4)  # two tasks for each of two threads
+    made.patience_s = 2
     yield made
-    made.end()
+    made.close()
 
 
-@pytest.mark.slow
-@pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::DeprecationWarning")
-def test_a_cluster_makes_the_same_bytes_with_a_worker_killed_and_its_scheduler_lost(
-    services, cluster
-):
-    expected = made_by(services, Inline())
-    dask = Dask(cluster.address, timeout_s=30)
-    assert made_by(services, dask) == expected
+dask_test = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::DeprecationWarning"),
+]
 
-    def kill():
-        wait_until(lambda: len(services.store.series("energy", EVER)) > 0)
-        cluster.workers[0].kill()
 
-    assert made_by(services, dask, during=kill) == expected
+class TestDask:
+    pytestmark = dask_test
 
-    cluster.scheduler.kill()
-    cluster.scheduler.wait()
-    away = Dask(cluster.address, timeout_s=1)
-    with pytest.raises(ComputeUnavailable, match="what is dirty stays so"):
-        made_by(services, away)
-    assert services.ledger.count_dirty()
+    def test_a_cluster_makes_the_same_bytes(self, services, expected, dask):
+        assert made_by(services, dask) == expected
 
-    cluster.start_scheduler()
-    cluster.start_worker()
-    back = Dask(cluster.address, timeout_s=30)
-    assert made_by(services, back) == expected
-    for each in (dask, away, back):
-        each.close()
+    def test_a_worker_that_is_killed_changes_nothing(self, services, expected, dask, cluster):
+        killed = cluster.workers[0]
+
+        got = made_by(services, dask, during=partial(cluster.kill, killed))
+
+        assert got == expected
+        assert killed.poll() == -signal.SIGKILL
+
+    def test_a_scheduler_that_is_lost_leaves_all_dirty_until_it_is_back(
+        self, services, expected, dask, cluster
+    ):
+        with pytest.raises(ComputeUnavailable, match=r"what is dirty stays so"):
+            made_by(services, dask, during=partial(cluster.kill, cluster.scheduler))
+        assert services.ledger.count_dirty() == len(REGISTERS)
+
+        dask.patience_s = 1
+        with pytest.raises(ComputeUnavailable, match=f"cluster at {cluster.address} does not ans"):
+            made_by(services, dask)
+
+        cluster.make_whole()
+        dask.patience_s = 30
+        services.recompute.executor = dask
+        services.recompute.work_off()
+        services.recompute.executor = Inline()
+        assert bits(services) == expected
+        assert services.ledger.count_dirty() == 0
+
+    def test_a_scheduler_that_is_frozen_is_not_waited_for_for_ever(self, services, dask, cluster):
+        def freeze():
+            cluster.scheduler.send_signal(signal.SIGSTOP)
+
+        try:
+            with pytest.raises(ComputeUnavailable, match="does not answer"):
+                made_by(services, dask, during=freeze)
+        finally:
+            cluster.scheduler.send_signal(signal.SIGCONT)
+
+    def test_a_scheduler_without_workers_says_so(self, services, dask, cluster):
+        def kill_all():
+            for worker in cluster.workers:
+                cluster.kill(worker)
+
+        with pytest.raises(ComputeUnavailable, match="has no workers"):
+            made_by(services, dask, during=kill_all)
+
+    def test_workers_of_another_version_are_refused(self, dask, monkeypatch):
+        monkeypatch.setattr(api.cluster, "RUNNING", "0.0.1 with NumPy 1.0")
+
+        with pytest.raises(WrongVersion, match=r"Tanyuan 0\.0\.1 with NumPy 1\.0 came"):
+            dask.submit(int, "5").result()
+
+    def test_a_cluster_without_the_program_is_told_to_install_it(self, tmp_path):
+        pytest.importorskip("distributed")
+        other = tmp_path / "api"
+        other.mkdir()
+        (other / "__init__.py").write_text("")
+        with dask_cluster.running(1, program=str(tmp_path)) as elsewhere:
+            dask = Dask(elsewhere.address, patience_s=30)
+            with pytest.raises(ComputeUnavailable, match="Install that on its scheduler and work"):
+                dask.submit(int, "5").result()
+            dask.close()
