@@ -63,9 +63,9 @@ class Dask:
             ComputeUnavailable: There is no scheduler, or no worker.
         """
         client = self._connected()
-        packed = _packed((function, task))
+        data = compressed((function, task))
         try:
-            future = client.submit(perform, RUNNING, packed, pure=False, retries=ATTEMPTS)
+            future = client.submit(perform, RUNNING, data, pure=False, retries=ATTEMPTS)
         except (OSError, RuntimeError) as error:  # the client is just being closed
             raise self.away(error) from error
         return _Sent(self, future)
@@ -137,7 +137,7 @@ class _Sent:
 
         while True:
             try:
-                return _unpacked(self._future.result(timeout=self._cluster.patience_s))
+                return expanded(self._future.result(timeout=self._cluster.patience_s))
             except TimeoutError:
                 self._cluster.check()
             except (CancelledError, KilledWorker, OSError) as error:
@@ -151,20 +151,22 @@ class _Sent:
                 ) from error
 
 
-def perform(asking: str, packed: bytes) -> bytes:
+def perform(asking: str, data: bytes) -> bytes:
     """On a worker: do a task.
 
     Raises:
         WrongVersion: Another version asked.
     """
     check_version(asking)
-    function, task = _unpacked(packed)
-    return _packed(function(task))
+    function, task = expanded(data)
+    return compressed(function(task))
 
 
-def _packed(value: object) -> bytes:
+def compressed(value: object) -> bytes:
+    """A value as it travels to a worker and back."""
     return zstandard.ZstdCompressor(level=1).compress(pickle.dumps(value, protocol=5))
 
 
-def _unpacked(packed: bytes) -> Any:  # noqa: ANN401 - whatever was packed
-    return pickle.loads(zstandard.ZstdDecompressor().decompress(packed))
+def expanded(data: bytes) -> Any:  # noqa: ANN401 - whatever was packed
+    """The value again."""
+    return pickle.loads(zstandard.ZstdDecompressor().decompress(data))
