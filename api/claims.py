@@ -44,12 +44,21 @@ class Claims:
     ledger: Ledger
     holder: str
 
-    def take(self, site: str, job: str, period: Period) -> bool:
-        """Claim a run; False if it was made, or is being made here, or another one was quicker."""
+    def take(self, site: str, job: str, period: Period, *, left: bool = False) -> bool:
+        """Claim a run; False if it was made or is being made, or another one was quicker.
+
+        Args:
+            site: Of which the run is.
+            job: Its name.
+            period: What it is about.
+            left: Take over what another process began and did not end. Only for whoever just took
+                the lead: to anybody else such a run is under way.
+        """
         before = self._read(site, job)
         start = utc_text(period.start)
-        if before is not None and before.start >= start and not self._left_behind(before, start):
-            return False
+        if before is not None and before.start >= start:
+            if not (left and self._left_behind(before, start)):
+                return False
         mine = Claim(start, "running", self.holder)
         old = before.text() if before is not None else None
         return self.ledger.swap(_key(site, job), expected=old, value=mine.text())
@@ -59,6 +68,10 @@ class Claims:
         mine = Claim(utc_text(period.start), "running", self.holder)
         ended = Claim(mine.start, state, self.holder)
         self.ledger.swap(_key(site, job), expected=mine.text(), value=ended.text())
+
+    def holds(self, site: str, job: str, period: Period) -> bool:
+        """Whether a run that we began is still ours, and not taken over meanwhile."""
+        return self._read(site, job) == Claim(utc_text(period.start), "running", self.holder)
 
     def begin_with(self, site: str, job: str, last: datetime) -> None:
         """Where a job never ran: runs whose period began until then are not caught up with."""

@@ -139,14 +139,31 @@ def run_for(given: Services, name: str, day: date) -> Document:
     return {"job": name, "for": day.isoformat(), "runs": runs}
 
 
-def start(given: Services, job: Job, site: Site, period: Period) -> list[Noted]:
-    """Run a job for a period, and keep what it found and how it ended."""
+class TakenOver(RuntimeError):
+    """While a job ran here another process took the lead and made the same run."""
+
+
+def start(
+    given: Services,
+    job: Job,
+    site: Site,
+    period: Period,
+    *,
+    still_ours: Callable[[], bool] = lambda: True,
+) -> list[Noted]:
+    """Run a job for a period, and keep what it found and how it ended.
+
+    Raises:
+        TakenOver: `still_ours` says at the end that another process makes this run now.
+    """
     log.info("%s: start, %s, %s to %s", job.name, site.id, period.start, period.end)
     given.catch_up()
     run = given.ledger.start_job(job.name, period, at=given.now())
     try:
         with span(f"job {job.name}", site=site.id, start=utc_text(period.start)):
             noted = job.run(given, site, period)
+        if not still_ours():
+            raise TakenOver("another process leads now, and makes this run")
         given.ledger.note(noted)
     except Exception as error:
         given.ledger.end_job(run, at=given.now(), failed=f"{type(error).__name__}: {error}")
@@ -211,23 +228,24 @@ class Timetable:
                 self._claims.begin_with(site.id, job.name, period.start)
                 if self._claims.missed(site.id, job.name, period):
                     log.warning("%s: was not run for %s when due; run now", job.name, site.id)
-                    self._run(job, site, period)
+                    self._run(job, site, period, left=True)
 
     def run_due(self, job: Job, site_id: str) -> None:
         """Run a job for the site's day that ended last."""
         site = self._given.catalog.site(site_id)
         self._run(job, site, _day_before(self._given.now(), site.timezone))
 
-    def _run(self, job: Job, site: Site, period: Period) -> None:
+    def _run(self, job: Job, site: Site, period: Period, *, left: bool = False) -> None:
+        claims, its = self._claims, (site.id, job.name, period)
         try:
-            if not self._may_run() or not self._claims.take(site.id, job.name, period):
+            if not self._may_run() or not claims.take(*its, left=left):
                 return
             state: State = "failed"
             try:
-                start(self._given, job, site, period)
+                start(self._given, job, site, period, still_ours=lambda: claims.holds(*its))
                 state = "done"
             finally:
-                self._claims.end(site.id, job.name, period, state)
+                claims.end(*its, state)
         except Exception:
             log.exception(
                 "%s: failed for %s; run it again with: tanyuan job run %s --for %s",

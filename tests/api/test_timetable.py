@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -31,6 +33,14 @@ def services(tmp_path):
 
 def runs(services):
     return Counter(run.job for run in services.ledger.job_runs(limit=100))
+
+
+def yesterday(services):
+    """The period of the run of a daily job that was due last."""
+    site = services.catalog.site("park")
+    due = last_due(JOBS["quotas.daily"], site, services.now())
+    start = datetime(due.year, due.month, due.day, tzinfo=site.timezone) - DAY
+    return Period(start.astimezone(UTC), (start + DAY).astimezone(UTC))
 
 
 def test_jobs_that_fire_in_two_schedulers_at_once_run_once_each(services):
@@ -70,14 +80,10 @@ def test_a_job_that_never_ran_waits_for_its_turn_and_one_that_was_missed_is_run(
 
 
 def test_a_run_that_a_scheduler_left_unfinished_is_made_by_the_next(services):
-    now = services.now()
-    site = services.catalog.site("park")
-    due = last_due(JOBS["quotas.daily"], site, now)
-    start = datetime(due.year, due.month, due.day, tzinfo=site.timezone) - DAY
-    period = Period(start.astimezone(UTC), (start + DAY).astimezone(UTC))
+    period = yesterday(services)
     dead, living = (Claims(services.ledger, name) for name in ("dead", "living"))
     assert dead.take("park", "quotas.daily", period)
-    assert not dead.take("park", "quotas.daily", period)
+    assert not living.take("park", "quotas.daily", period)
 
     assert living.missed("park", "quotas.daily", period)
     Timetable(services, holder="living").catch_up()
@@ -85,6 +91,42 @@ def test_a_run_that_a_scheduler_left_unfinished_is_made_by_the_next(services):
     assert not living.missed("park", "quotas.daily", period)
     dead.end("park", "quotas.daily", period, "failed")  # too late: it is another one's now
     assert not living.missed("park", "quotas.daily", period)
+
+
+def test_a_run_under_way_elsewhere_is_left_alone_when_it_is_due_here(services):
+    period = yesterday(services)
+    slow, prompt = (Claims(services.ledger, name) for name in ("slow", "prompt"))
+    assert slow.take("park", "quotas.daily", period)
+    Timetable(services, holder="prompt").run_due(JOBS["quotas.daily"], "park")
+    assert not runs(services)
+    assert slow.holds("park", "quotas.daily", period)
+    assert prompt.take("park", "quotas.daily", period, left=True)
+    assert not slow.holds("park", "quotas.daily", period)
+
+
+def test_a_leader_that_was_replaced_while_its_job_ran_does_not_count_its_run(services):
+    slow = Timetable(services, holder="slow")
+    new = Timetable(services, holder="new")
+    paused, go_on = threading.Event(), threading.Event()
+    real = JOBS["quotas.daily"]
+
+    def dawdle(given, site, period):
+        paused.set()
+        assert go_on.wait(60)
+        return real.run(given, site, period)
+
+    with ThreadPoolExecutor(1) as pool:
+        running = pool.submit(slow.run_due, replace(real, run=dawdle), "park")
+        assert paused.wait(60)
+        new.catch_up()
+        go_on.set()
+        running.result()
+
+    found = [run for run in services.ledger.job_runs() if run.job == "quotas.daily"]
+    assert sorted(run.status for run in found) == ["done", "failed"]
+    (given_up,) = [run for run in found if run.status == "failed"]
+    assert "another process leads now" in given_up.message
+    assert not Claims(services.ledger, "third").missed("park", "quotas.daily", yesterday(services))
 
 
 def test_when_a_job_was_due_last_is_told_in_site_time(services):
