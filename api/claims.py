@@ -56,9 +56,9 @@ class Claims:
         """
         before = self._read(site, job)
         start = utc_text(period.start)
-        if before is not None and before.start >= start:
-            if not (left and self._left_behind(before, start)):
-                return False
+        abandoned = left and before is not None and self._left_behind(before, start)
+        if before is not None and before.start >= start and not abandoned:
+            return False
         mine = Claim(start, "running", self.holder)
         old = before.text() if before is not None else None
         return self.ledger.swap(_key(site, job), expected=old, value=mine.text())
