@@ -18,6 +18,7 @@ from tests.bench import (
     drain,
     drain_losses,
     durable,
+    executors,
     figures,
     machine,
     projection,
@@ -38,6 +39,7 @@ MEASUREMENTS: dict[str, tuple[str, Callable[[Scale], list[Figure]]]] = {
     "drain": ("A queue drained into InfluxDB 2, beside Telegraf", drain.drain),
     "losses": ("What is lost on the way into InfluxDB 2", drain_losses.losses),
     "recompute": ("Full recompute of a year of quarter hours", recompute.recompute),
+    "executors": ("The same hours by several processes", executors.executors),
     "latency": ("API latency on that year", up.latency),
 }
 
