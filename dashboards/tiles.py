@@ -25,7 +25,6 @@ from dashboards.texts import Texts
 
 KWH, KW, GJ, CELSIUS, SHARE = "kwatth", "kwatt", "suffix: GJ", "celsius", "percentunit"
 AMOUNT = "locale"
-UNITS = ("kgCO2", "kgCO2e")
 QUOTA_COLUMNS = ("subject", "about", "quota_used_share", "quota_expected_share", "quota_verdict")
 
 VERDICTS = {"0": "#5fcb93", "1": "#f2b450", "2": "#ff8175", "3": "#9db0a8", "4": "#9db0a8"}
@@ -148,18 +147,13 @@ def power_series(t: Texts, where: str) -> Panel:
 
 
 def emissions_today(t: Texts, where: str) -> Panel:
-    """Emissions of the day so far, by scope and gas basis."""
+    """Emissions of the day so far, by gas basis."""
     return stat(
         t,
         "emissions_today",
         latest(where, "emissions_today", form="by_about"),
         unit=AMOUNT,
         names=True,
-        overrides=[
-            column(f"{scope}:{unit}", displayName=f"{t(f'scope.{scope}')} · {unit}")
-            for scope in "123"
-            for unit in UNITS
-        ],
         no_value="no_factor",
     )
 

@@ -87,8 +87,8 @@ def minutes(now):
 def _site_now(at, passed, energy):
     yield Indicator(SITE, "", "coverage_today", at, 0.99)
     yield Indicator(SITE, "", "heat_today_gj", at, sum(BUILDINGS.values()) * passed * 0.004)
-    yield Indicator(SITE, "2:kgCO2", "emissions_today", at, energy * 0.58)
-    yield Indicator(SITE, "1:kgCO2e", "emissions_today", at, energy * 0.07)
+    yield Indicator(SITE, "kgCO2", "emissions_today", at, energy * 0.58)
+    yield Indicator(SITE, "kgCO2e", "emissions_today", at, energy * 0.07)
     for quantity, value in (("live", 15), ("total", 16), ("never_heard", 0)):
         yield Indicator(SITE, "", f"meters_{quantity}", at, value)
     yield Indicator(SITE, "", "oldest_age_s", at, 13_320.0)
