@@ -20,9 +20,17 @@ from datetime import date, timedelta
 import numpy as np
 
 from api.dirty_groups import together
-from api.emission_hours import emission_series
 from api.executors import Executor, Inline, Promise
-from api.tasks import HoursTask, MadeHours, Shared, make_hours, without_origin
+from api.stored_tasks import (
+    StoredTask,
+    emit_stored,
+    emitted,
+    fetched,
+    make_stored,
+    save_emissions,
+    save_energy,
+)
+from api.tasks import HoursTask, MadeHours, Shared, make_hours
 from api.windows import Task, days_of, joined, tasks_of
 from api.windows import Window as Window
 from carbon.registry import Registry
@@ -33,7 +41,7 @@ from metering.readings import SET_ASIDE, Readings
 from metering.registers import CONTEXT
 from metering.series import Series
 from metering.sites import Meter, Site
-from metering.store.port import ReadingStore, Span
+from metering.store.port import Opening, ReadingStore
 from metering.units import Kind, RegisterType
 
 log = logging.getLogger(__name__)
@@ -172,27 +180,80 @@ class Recompute:
         return _sorted(Readings.concat(ends))
 
     def _make(self, site: Site, windows: Sequence[Window]) -> int:
-        """Make and save the hours of windows, a bounded piece at a time.
+        """Make and save the hours of windows, a bounded piece at a time."""
+        tasks = list(tasks_of(site, windows, self._density(site, windows)))
+        if sum(task.rows for task in tasks) <= LARGE_ROWS:
+            return self._make_in_order(site, tasks, {}, _INLINE)
+        registers = self._registers(site, windows)
+        opening = None if isinstance(self.executor, Inline) else self.store.opening
+        if opening is None:
+            return self._make_in_order(site, tasks, registers, self.executor)
+        return self._make_apart(site, tasks, registers, opening)
+
+    def _make_in_order(
+        self,
+        site: Site,
+        tasks: Sequence[Task],
+        registers: Mapping[str, set[str]],
+        executor: Executor,
+    ) -> int:
+        """This process alone has the store.
 
         While some pieces are made the next is read and the one before is saved; pieces are saved
         one after the other, in their order, whoever makes them.
         """
         made = 0
-        tasks = list(tasks_of(site, windows, self._density(site, windows)))
-        large = sum(task.rows for task in tasks) > LARGE_ROWS
-        executor = self.executor if large else _INLINE
-        registers = self._registers(site, windows) if large else {}
         given = self._given(site, self._read_ahead(site, tasks), registers)
         with ThreadPoolExecutor(1, "recompute-save") as saver:
             saved: Future[None] | None = None
-            for task, emitted, hours in _in_order(executor, given):
+            for task, emitted_too, hours in _in_order(executor, given):
                 if saved is not None:
                     saved.result()
-                saved = saver.submit(self._save, site, task, hours, emitted)
+                saved = saver.submit(self._save, site, task, hours, emitted_too)
                 made += len(hours.energy)
             if saved is not None:
                 saved.result()
         return made
+
+    def _make_apart(
+        self,
+        site: Site,
+        tasks: Sequence[Task],
+        registers: Mapping[str, set[str]],
+        opening: Opening,
+    ) -> int:
+        """Whoever makes a piece fetches and saves it too.
+
+        Emissions that may need the energy of several pieces are made once all of it is saved.
+        """
+        pieces = list(self._pieces(site, tasks, registers, opening))
+        made = sum(_all_done(self.executor, make_stored, (piece for piece, _ in pieces)))
+        rest = (piece.for_the_rest(spans) for piece, spans in pieces if spans)
+        for _ in _all_done(self.executor, emit_stored, rest):
+            pass
+        return made
+
+    def _pieces(
+        self,
+        site: Site,
+        tasks: Iterable[Task],
+        registers: Mapping[str, set[str]],
+        opening: Opening,
+    ) -> Iterator[tuple[StoredTask, dict[str, Period]]]:
+        """What each task is handed, and the hours whose emissions must wait."""
+        shared: Shared | None = None
+        for task in tasks:
+            shared = self._shared(site, task, shared)
+            complete, spans = task.complete(registers), task.spans
+            now = {name: span for name, span in spans.items() if name in complete}
+            later = {name: span for name, span in spans.items() if name not in complete}
+            yield StoredTask(shared, opening, task.hours, task.asked, now), later
+
+    def _shared(self, site: Site, task: Task, before: Shared | None) -> Shared:
+        """What a task has in common with others; the same for the same points."""
+        if before is not None and before.points == task.points:
+            return before
+        return Shared(site, task.points, self.registry(), self.extra, CODE)
 
     def _registers(self, site: Site, windows: Sequence[Window]) -> dict[str, set[str]]:
         """Every register of which points have hours, or will have."""
@@ -214,12 +275,10 @@ class Recompute:
         """What each task is handed; tasks of the same points share what they can."""
         shared: Shared | None = None
         for task, readings in read:
-            if shared is None or shared.points != task.points:
-                shared = Shared(site, task.points, self.registry(), self.extra, CODE)
+            shared = self._shared(site, task, shared)
             complete = task.complete(registers)
             spans = {name: span for name, span in task.spans.items() if name in complete}
-            origin = without_origin(readings)
-            yield task, HoursTask(shared, origin, task.hours, task.asked, spans)
+            yield task, HoursTask(shared, readings, task.hours, task.asked, spans)
 
     def _read_ahead(self, site: Site, tasks: Iterable[Task]) -> Iterator[tuple[Task, Readings]]:
         """The readings of each task; those of the next are fetched while one is worked on."""
@@ -251,36 +310,29 @@ class Recompute:
         return self._perday
 
     def _read(self, site: Site, task: Task) -> Readings:
-        meters = sorted({site.meter_key(m.serial) for p in task.points for m in p.meters})
-        registers = sorted({window.register for window in task.windows})
-        return self.store.read(
-            task.hours, meters=meters, registers=registers, before=CONTEXT, after=CONTEXT
-        )
+        registers = {window.register for window in task.windows}
+        return fetched(self.store, site, task.points, registers, task.hours)
 
-    def _save(self, site: Site, task: Task, made: MadeHours, emitted: Mapping[str, Period]) -> None:
+    def _save(self, site: Site, task: Task, made: MadeHours, emitted_too: Iterable[str]) -> None:
         """Put the hours of a task in place, and the emissions of the same hours."""
-        asked = task.asked
-        keys = {point.id: site.point_key(point) for point in task.points}
-        self.store.replace(
-            "energy",
-            made.energy,
-            spans=[Span(keys[point], hours, name) for (point, name), hours in asked.items()],
-        )
+        save_energy(self.store, site, task.points, task.asked, made.energy)
         spans = task.spans
-        if not spans:
-            return
-        rest = [p for p in task.points if p.id in spans and p.id not in emitted]
-        emissions = made.emissions
-        if rest:
-            subjects = [keys[point.id] for point in rest]
-            energy = self.store.series("energy", task.hours, subjects=subjects)
-            more = emission_series(site, rest, energy, self.registry(), spans=spans)
-            emissions = Series.concat([emissions, more])
-        self.store.replace(
-            "emissions",
-            emissions,
-            spans=[Span(keys[point], span) for point, span in spans.items()],
-        )
+        rest = [p for p in task.points if p.id in spans and p.id not in emitted_too]
+        more = emitted(self.store, site, rest, task.hours, spans, self.registry())
+        save_emissions(self.store, site, task.points, spans, Series.concat([made.emissions, more]))
+
+
+def _all_done(
+    executor: Executor, function: Callable[[StoredTask], int], tasks: Iterable[StoredTask]
+) -> Iterator[int]:
+    """What came of each task, in their order."""
+    under_way: deque[Promise[int]] = deque()
+    for task in tasks:
+        under_way.append(executor.submit(function, task))
+        while len(under_way) > executor.ahead:
+            yield under_way.popleft().result()
+    for promise in under_way:
+        yield promise.result()
 
 
 def _in_order(

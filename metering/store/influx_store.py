@@ -52,7 +52,14 @@ from metering.store.influx_schema import (
 from metering.store.influx_summaries import read_summaries
 from metering.store.influx_turns import Span as TimeSpan
 from metering.store.influx_turns import Turns
-from metering.store.port import MeterSummary, ReadingStore, SeriesKind, Span, StoreUnavailable
+from metering.store.port import (
+    MeterSummary,
+    Opening,
+    ReadingStore,
+    SeriesKind,
+    Span,
+    StoreUnavailable,
+)
 from metering.store.resolve import resolve, superseded_rows
 from metering.store.sorting import sorted_readings, sorted_series
 
@@ -86,8 +93,23 @@ def open_influx(
         timeout_s: How long the server may be silent before it counts as away. [s]
         shard_days: The length of the shards of buckets that are made; long ones cost least. [d]
     """
-    influx = Influx(url, org=org, token=token, timeout_s=timeout_s)
-    return InfluxStore(influx, Buckets(bucket, derived_bucket, shard_days))
+    buckets = Buckets(bucket, derived_bucket, shard_days)
+    return _Opening(url, org, token, timeout_s, buckets)()
+
+
+@dataclass(frozen=True, slots=True)
+class _Opening:
+    """What `open_influx` was told."""
+
+    url: str
+    org: str
+    token: str = field(repr=False)
+    timeout_s: float
+    buckets: Buckets
+
+    def __call__(self) -> InfluxStore:
+        influx = Influx(self.url, org=self.org, token=self.token, timeout_s=self.timeout_s)
+        return InfluxStore(influx, self.buckets, self)
 
 
 @dataclass(slots=True)
@@ -104,14 +126,19 @@ class _Known:
 class InfluxStore(ReadingStore):
     """Readings and hours in two buckets. Made by `open_influx`."""
 
-    def __init__(self, influx: Influx, buckets: Buckets) -> None:
-        self._influx, self._buckets = influx, buckets
+    def __init__(self, influx: Influx, buckets: Buckets, opening: Opening) -> None:
+        self._influx, self._buckets, self._opening = influx, buckets, opening
         self._reader = Reader(influx, buckets.readings)
         self._hours = Hours(influx, buckets.derived)
         self._readings_turns = Turns()
         self._hours_turns: dict[SeriesKind, Turns] = {"energy": Turns(), "emissions": Turns()}
         self._lock = threading.RLock()
         self._known: _Known | None = None
+
+    @property
+    @override
+    def opening(self) -> Opening:
+        return self._opening
 
     @property
     @override

@@ -80,12 +80,31 @@ class MeterSummary:
     """The newest arrival among the readings that count."""
 
 
+class Opening(Protocol):
+    """Opens a store in whatever process it is called in; may be hashed and pickled.
+
+    It holds what the server wants to know of who asks, such as a token.
+    """
+
+    def __call__(self) -> ReadingStore:
+        """Open it.
+
+        Raises:
+            StoreUnavailable: It does not answer, or does not let us in.
+        """
+
+
 class ReadingStore(Protocol):
     """Keeps register readings and derived hours as columns.
 
     Every adapter passes tests/metering/store/test_contract.py. All methods may be called from
     several threads; a reader sees whole batches.
     """
+
+    @property
+    def opening(self) -> Opening | None:
+        """What opens this store in another process too; None where only this one may have it."""
+        return None
 
     @property
     def store_id(self) -> str:

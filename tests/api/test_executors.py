@@ -30,11 +30,15 @@ from api.executors import (
 )  # fmt: skip
 from api.services import open_services
 from api.settings import load_settings
+from api.stored_tasks import emit_stored, make_stored
+from api.tasks import make_hours
 from metering.periods import Period, to_us
 from metering.readings import Readings
 from metering.series import SHARES
+from metering.store.port import StoreUnavailable
 from tests import dask_cluster
 from tests.acceptance.running import make_home
+from tests.influx_server import own_server
 
 ROOT = Path(__file__).parents[2]
 DAYS = 30
@@ -68,11 +72,26 @@ FROM = {("G0", "gas_energy"): STEPS // 3, ("E2", "active_import"): STEPS // 2 + 
 """From which step on a register was read; from the first if it is not here."""
 
 
+@pytest.fixture(scope="module", params=["duckdb", "influxdb"])
+def server(request):
+    """A server of InfluxDB, or None where the store is a file."""
+    if request.param == "duckdb":
+        yield None
+        return
+    made = own_server()
+    yield made
+    made.end()
+
+
 @pytest.fixture(scope="module")
-def services(tmp_path_factory):
+def services(tmp_path_factory, server):
     """A month of a small park, of which nothing is made yet."""
     home = make_home(tmp_path_factory.mktemp("home") / "home", SITE)
-    settings = load_settings(home, environ={}, given={"workers": 0})
+    reach = {} if server is None else {
+        "TANYUAN_STORE": "influxdb", "INFLUXDB_V2_URL": server.url,
+        "INFLUXDB_V2_ORG": server.org, "INFLUXDB_V2_TOKEN": server.token,
+    }  # fmt: skip
+    settings = load_settings(home, environ=reach, given={"workers": 0})
     with open_services(settings) as opened:
         rng = np.random.default_rng(7)
         for serial, names in REGISTERS.items():
@@ -172,7 +191,7 @@ def pool():
     made.close()
 
 
-class Slow(Inline):
+class Noting(Inline):
     """Does what `Inline` does, and says what the tasks were."""
 
     def __init__(self):
@@ -186,7 +205,7 @@ class Slow(Inline):
 def test_emissions_made_with_the_energy_are_those_of_hours_read_back(
     services, expected, monkeypatch
 ):
-    seen = Slow()
+    seen = Noting()
     assert made_by(services, seen) == expected
     with_emissions = [set(task.spans) for task in seen.tasks]
 
@@ -234,6 +253,43 @@ def test_a_worker_of_a_pool_that_is_killed_changes_nothing(services, expected, p
     assert made_by(services, pool, during=kill) == expected
     assert pool.pids
     assert not set(first) & set(pool.pids)  # those of another pool
+
+
+def test_workers_fetch_and_save_where_they_may_open_the_store(services, expected, pool):
+    asked = []
+    submit = pool.submit
+
+    def noting(function, task):
+        asked.append((function, task))
+        return submit(function, task)
+
+    pool.submit = noting
+    assert made_by(services, pool) == expected
+
+    functions = [function for function, _ in asked]
+    if services.store.opening is None:
+        assert set(functions) == {make_hours}
+        return
+    assert set(functions) == {make_stored, emit_stored}
+    # What may need the energy of several tasks is made when all of it is saved.
+    assert functions == sorted(functions, key=[make_stored, emit_stored].index)
+
+
+def test_a_store_that_stops_while_workers_save_leaves_all_dirty(services, expected, server, pool):
+    if server is None:
+        pytest.skip("nobody but this process has the store when it is a file")
+    try:
+        with pytest.raises(StoreUnavailable, match=r"127\.0\.0\.1"):
+            made_by(services, pool, during=partial(server.stop, signal.SIGKILL))
+    finally:
+        server.start()
+    assert services.ledger.count_dirty() == len(REGISTERS)
+
+    services.recompute.executor = pool
+    services.recompute.work_off()
+    services.recompute.executor = Inline()
+    assert bits(services) == expected
+    assert services.ledger.count_dirty() == 0
 
 
 def test_a_task_that_kills_every_worker_is_given_up_with_a_reason(pool):
