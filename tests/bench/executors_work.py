@@ -10,6 +10,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from pydantic import SecretStr
+
 import api.compute
 import api.windows
 from api.cluster import Dask, compressed
@@ -21,6 +23,7 @@ from metering.periods import Period
 from metering.series import SHARES
 from tests.bench.machine import peak_mb
 from tests.bench.sender import tell
+from tests.influx_server import ORG, TOKEN
 
 
 class Weighed(Inline):
@@ -45,13 +48,25 @@ def main() -> None:
     parser.add_argument("home", type=Path)
     parser.add_argument("--by", default="inline", help="inline, weighed, pool:N or tcp://…")
     parser.add_argument("--rows", type=int, required=True, help="readings a task")
+    parser.add_argument("--url", help="of the InfluxDB that holds the readings")
     asked = parser.parse_args()
     api.windows.ROWS_PER_TASK, api.compute.LARGE_ROWS = asked.rows, 0
-    with open_services(Settings(home=asked.home, workers=0)) as services:
+    with open_services(settings_of(asked.home, asked.url)) as services:
+        services.store.clear(derived_only=True)
         executor = _executor(asked.by)
         services.recompute.executor = executor
         found = _made(services, executor)
     tell(found)
+
+
+def settings_of(home: Path, url: str | None) -> Settings:
+    """Of a home whose store is a file, or in the tests' InfluxDB at an address."""
+    if url is None:
+        return Settings(home=home, workers=0)
+    return Settings(
+        home=home, workers=0, store="influxdb",
+        influx_url=url, influx_org=ORG, influx_token=SecretStr(TOKEN),
+    )  # fmt: skip
 
 
 def _executor(by: str) -> Executor:
