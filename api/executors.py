@@ -229,7 +229,8 @@ def executor_of(workers: int | None, dask: str | None) -> Executor:
     """Who does the tasks.
 
     Args:
-        workers: Processes of a pool; 0: none, None: one fewer than there are cores, at most 8.
+        workers: Processes of a pool; 0: none. None: one fewer than there are cores, at most 8,
+            and none on two cores, where handing over costs more than a second worker gains.
         dask: The scheduler of a cluster, which then does them.
     """
     if dask:
@@ -237,7 +238,7 @@ def executor_of(workers: int | None, dask: str | None) -> Executor:
 
         return Dask(dask)
     if workers is None:
-        workers = min(MOST_WORKERS, _cores() - 1)
+        workers = min(MOST_WORKERS, _cores() - 1) if _cores() > 2 else 0
     return Pool(workers) if workers else Inline()
 
 

@@ -351,6 +351,12 @@ def test_settings_say_who_makes_the_hours():
     assert isinstance(executor_of(0, "tcp://127.0.0.1:1"), Dask)
 
 
+@pytest.mark.parametrize(("cores", "workers"), [(1, 0), (2, 0), (3, 2), (4, 3), (64, 8)])
+def test_a_machine_with_few_cores_makes_hours_in_one_process(monkeypatch, cores, workers):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(cores)), raising=False)
+    assert getattr(executor_of(None, None), "workers", 0) == workers
+
+
 # -- a Dask cluster: real processes, started with Dask's command line ---------------------------
 
 
