@@ -19,7 +19,7 @@ from api.services import Services
 from metering.ledger.port import LedgerUnavailable
 from metering.periods import Period, local_day
 from metering.sites import Site
-from metering.store.indicators import Indicator
+from metering.store.indicators import Indicator, Key
 from metering.store.port import StoreUnavailable
 
 log = logging.getLogger(__name__)
@@ -57,7 +57,7 @@ class IndicatorWriter:
 
     def __init__(self, given: Services) -> None:
         self._given = given
-        self._lock = threading.Lock()
+        self._lock, self._writing = threading.Lock(), threading.Lock()
         self._spans: dict[str, list[Period]] = {}
         self._stop, self._poke = threading.Event(), threading.Event()
         self._thread: threading.Thread | None = None
@@ -178,33 +178,44 @@ class IndicatorWriter:
 
     def _write_hours(self) -> None:
         """Write the hours that are pending; those that fail stay so."""
-        self._begin()
-        for site in self._given.catalog.sites().values():
-            while True:
-                with self._lock:
-                    spans = self._spans.get(site.id) or []
-                if not spans:
-                    break
-                self._write_piece(site, spans[0])
+        with self._writing:
+            self._begin()
+            for site in self._given.catalog.sites().values():
+                while span := self._first_pending(site):
+                    self._write_piece(site, span)
+
+    def _first_pending(self, site: Site) -> Period | None:
+        with self._lock:
+            spans = self._spans.get(site.id)
+            return spans[0] if spans else None
 
     def _write_piece(self, site: Site, span: Period) -> None:
         piece = Period(span.start, min(span.end, span.start + PIECE))
         rows = list(hourly_indicators(self._given.figures(site.id), piece))
-        self._drop_stale(site, piece, rows)
-        self._put(rows)
+        there = self._drop_stale(site, piece, rows)
+        self._put([row for row in rows if there.get(row.key) != row])
         with self._lock:
             left = [cut for each in self._spans[site.id] for cut in _without(each, piece)]
             self._spans[site.id] = left
 
-    def _drop_stale(self, site: Site, piece: Period, rows: Sequence[Indicator]) -> None:
-        """Take away figures of hours that are not known any more, or not in that way."""
+    def _drop_stale(
+        self, site: Site, piece: Period, rows: Sequence[Indicator]
+    ) -> dict[Key, Indicator]:
+        """Take away figures of hours that are not known any more, or not in that way.
+
+        Returns:
+            What is there then.
+        """
         store = self._given.store
         subjects = [site.id, *(f"{site.id}/{building.id}" for building in site.buildings)]
-        there = store.indicators(piece, subjects=subjects, quantities=_HOURLY)
-        new = {row.key for row in rows}
-        stale = [row for row in there if row.key not in new]
-        for subject, quantity in sorted({(row.subject, row.quantity) for row in stale}):
+        there = {
+            row.key: row for row in store.indicators(piece, subjects=subjects, quantities=_HOURLY)
+        }
+        stale = there.keys() - {row.key for row in rows}
+        gone = {(subject, quantity) for subject, _, quantity, _ in stale}
+        for subject, quantity in sorted(gone):
             store.drop_indicators(piece, subjects=[subject], quantities=[quantity])
+        return {key: row for key, row in there.items() if (key[0], key[2]) not in gone}
 
     def _put(self, rows: Sequence[Indicator]) -> None:
         todo: Iterator[Indicator] = iter(rows)

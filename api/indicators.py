@@ -6,7 +6,7 @@ Nothing is computed here: what a wall shows is what the API says.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 import numpy as np
 
@@ -16,7 +16,7 @@ from api.latest import AHEAD, latest_by
 from api.live import live_document, meter_documents
 from api.quota_answers import quota_document
 from metering.intervals import Rows
-from metering.periods import Period, from_us, local_day, midnight
+from metering.periods import Period, local_day, midnight
 from metering.readings import Flag, Floats, Mask
 from metering.sites import Quota, Site
 from metering.store.indicators import Indicator
@@ -145,10 +145,9 @@ def _emissions(subject: str, found: Iterable[EmissionRows]) -> Iterator[Indicato
 def _hours(
     subject: str, about: str, quantity: str, rows: Rows, values: Floats, which: Mask
 ) -> Iterator[Indicator]:
-    starts = rows.edges[:-1]
-    for place in np.flatnonzero(which).tolist():
-        at = from_us(starts[place])
-        yield Indicator(subject, about, quantity, at, float(values[place]))
+    starts = rows.edges[:-1][which].astype("datetime64[us]").tolist()
+    for start, value in zip(starts, values[which].tolist(), strict=True):
+        yield Indicator(subject, about, quantity, start.replace(tzinfo=UTC), value)
 
 
 def daily_indicators(figures: Figures, day: date) -> list[Indicator]:

@@ -9,8 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import TypeAlias
 
 from metering.periods import Period
+
+Key: TypeAlias = tuple[str, str, str, datetime]
+"""Subject, about, quantity and moment."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -34,7 +38,7 @@ class Indicator:
     text: str = ""
 
     @property
-    def key(self) -> tuple[str, str, str, datetime]:
+    def key(self) -> Key:
         """There is one row for each."""
         return self.subject, self.about, self.quantity, self.at
 

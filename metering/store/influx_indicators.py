@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
-import numpy as np
-
-from metering.periods import Period, from_us, to_us
+from metering.periods import Period
 from metering.store.indicators import Indicator, latest_of_each
 from metering.store.influx_client import Influx
 from metering.store.influx_columns import ask
@@ -21,19 +20,27 @@ from metering.store.influx_schema import (
     site_of,
     span_ns,
     stored_name,
-    us_of,
 )
 
 INDICATOR: Final = "indicator"
 NOTHING: Final = "-"
 """The tag `about` of rows that are about nothing in particular; InfluxDB has no empty tags."""
 
+EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND: Final = timedelta(microseconds=1)
+
 _TAGS = ("subject", "about", "quantity")
 
 
 def put_indicators(influx: Influx, bucket: str, rows: Sequence[Indicator]) -> None:
     """Write rows; those with the same keys are written over."""
-    lines = [_line(row) for row in latest_of_each(rows)]
+    series: dict[tuple[str, str, str], bytes] = {}
+    lines = []
+    for row in latest_of_each(rows):
+        name = row.subject, row.about, row.quantity
+        if name not in series:
+            series[name] = _series(*name)
+        lines.append(series[name] + _point(row))
     if lines:
         influx.write(bucket, lines)
 
@@ -66,7 +73,7 @@ def read_indicators(
         tags, values.time.tolist(), values.value.tolist(), strict=True
     ):
         text = said.get((subject, about, quantity, ns), "")
-        at = from_us(np.datetime64(ns // NS_PER_US, "us"))
+        at = EPOCH + ns // NS_PER_US * _MICROSECOND
         found.append(Indicator(subject, _plain(about), quantity, at, value, text))
     return sorted(found)
 
@@ -115,22 +122,25 @@ def _texts(influx: Influx, flux: str) -> dict[tuple[str, str, str, int], str]:
     )
 
 
-def _line(row: Indicator) -> bytes:
-    about = NOTHING if row.about == "" else stored_name(row.about)
-    tags = b",".join(
-        name.encode() + b"=" + line_text(value)
-        for name, value in (
-            ("about", about),
-            ("quantity", stored_name(row.quantity)),
-            ("site", site_of(row.subject)),
-            ("subject", stored_name(row.subject)),
-        )
-    )
-    fields = f"value={row.value!r}".encode()
+def _series(subject: str, about: str, quantity: str) -> bytes:
+    """Measurement and tags of a line; the same for all times of a series."""
+    tags = {
+        "about": stored_name(about) if about else NOTHING,
+        "quantity": stored_name(quantity),
+        "site": site_of(subject),
+        "subject": stored_name(subject),
+    }
+    named = (name.encode() + b"=" + line_text(value) for name, value in tags.items())
+    return b",".join([INDICATOR.encode(), *named])
+
+
+def _point(row: Indicator) -> bytes:
+    """Fields and time of a line."""
+    fields = f" value={row.value!r}".encode()
     if row.text:
         fields += b',text="' + _quoted(row.text) + b'"'
-    ns = us_of(to_us(row.at)) * NS_PER_US
-    return INDICATOR.encode() + b"," + tags + b" " + fields + b" " + str(ns).encode()
+    us = (row.at - EPOCH) // _MICROSECOND
+    return fields + b" %d" % (us * NS_PER_US)
 
 
 def _quoted(text: str) -> bytes:
