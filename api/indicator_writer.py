@@ -20,7 +20,7 @@ from metering.ledger.port import LedgerUnavailable
 from metering.periods import Period, local_day
 from metering.sites import Site
 from metering.store.indicators import Indicator, Key
-from metering.store.port import StoreUnavailable
+from metering.store.port import ReadingStore, StoreUnavailable
 
 log = logging.getLogger(__name__)
 
@@ -172,8 +172,9 @@ class IndicatorWriter:
                 first = local_day(min(span.start for span in spans), tz=site.timezone)
                 last = local_day(max(span.end for span in spans), tz=site.timezone)
                 whole = Period.days(first, last + timedelta(days=1), tz=site.timezone)
+                known = _with_hours(given.store, site, whole)
                 with self._lock:
-                    self._spans[site.id] = _together([*self._spans.get(site.id, []), whole])
+                    self._spans[site.id] = _together([*self._spans.get(site.id, []), *known])
         given.ledger.put(key, VERSION)
 
     def _write_hours(self) -> None:
@@ -190,7 +191,7 @@ class IndicatorWriter:
             return spans[0] if spans else None
 
     def _write_piece(self, site: Site, span: Period) -> None:
-        piece = Period(span.start, min(span.end, span.start + PIECE))
+        piece = next(_pieces(span))
         rows = list(hourly_indicators(self._given.figures(site.id), piece))
         there = self._drop_stale(site, piece, rows)
         self._put([row for row in rows if there.get(row.key) != row])
@@ -230,6 +231,30 @@ def write_past(given: Services, site: Site, moments: Sequence[datetime]) -> None
     days = sorted({local_day(moment, tz=site.timezone) for moment in moments})
     for day in days:
         given.store.put_indicators(daily_indicators(given.figures(site.id), day))
+
+
+def _with_hours(store: ReadingStore, site: Site, whole: Period) -> list[Period]:
+    """The part of a period from the first to the last piece that has hours, if any has.
+
+    A meter whose clock was wrong may have readings decades away from all others.
+    """
+    subjects = [site.point_key(point) for point in site.all_points()]
+    pieces = list(_pieces(whole))
+
+    def has_hours(piece: Period) -> bool:
+        return len(store.series("energy", piece, subjects=subjects)) > 0
+
+    first = next((piece for piece in pieces if has_hours(piece)), None)
+    last = next((piece for piece in reversed(pieces) if has_hours(piece)), None)
+    return [Period(first.start, last.end)] if first and last else []
+
+
+def _pieces(span: Period) -> Iterator[Period]:
+    start = span.start
+    while start < span.end:
+        end = min(span.end, start + PIECE)
+        yield Period(start, end)
+        start = end
 
 
 def _together(spans: Sequence[Period]) -> list[Period]:

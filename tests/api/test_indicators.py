@@ -20,6 +20,7 @@ from tests.acceptance.running import write_readings
 from tests.api.live_park import SHANGHAI, at, make_sites, park_readings
 from tests.influx_server import open_in
 
+AHEAD = "2105-06-01T00:00:00Z"
 HOURS = Period(at(11, day=20), at(18, day=20))
 
 
@@ -153,6 +154,29 @@ def test_the_thread_writes_by_itself_and_ends_in_order(services):
     ) == (24 * 24 + 13)
     assert {r.value for r in written if r.quantity == "meters_total" and r.subject == "park"} == {4}
     assert writer.last_error == ""
+
+
+def test_a_meter_whose_clock_was_wrong_does_not_spread_hours_over_decades(services, tmp_path):
+    # The clock of E1 stood at the Unix epoch once, and far ahead another time.
+    wrong = [("E1", "active_import", time, 1.0) for time in ("1970-01-01T00:00:00Z", AHEAD)]
+    file = write_readings(tmp_path / "wrong.csv", wrong)
+    import_file(file, services.journal, sites=["park"], received_at=services.now())
+    assert services.catch_up() is None
+    spans = {each.meter: (each.first_read_at, each.last_read_at)
+             for each in services.store.summaries()}  # fmt: skip
+    first, last = spans["park/E1"]
+    assert first.year == 1970
+    assert last.year == 2105
+
+    IndicatorWriter(services).flush(at(12, 30))
+
+    ever = Period(datetime(1970, 1, 1, tzinfo=UTC), datetime(2110, 1, 1, tzinfo=UTC))
+    shares = services.store.indicators(ever, subjects=["park"], quantities=["coverage"])
+    # The readings begin on 1 March and end on the 25th, at a park in Shanghai; hours are written
+    # 31 days at a time, from the first of January 2000 on.
+    assert {row.at.year for row in shares} == {2024}
+    assert len(shares) <= 2 * 31 * 24
+    assert max(row.value for row in shares) > 0
 
 
 def test_what_panels_read_is_in_influxdb_as_documented(services, tmp_path):
