@@ -35,9 +35,9 @@ from api.windows import Task, days_of, joined, tasks_of
 from api.windows import Window as Window
 from carbon.registry import Registry
 from metering.ledger.port import Dirty, Ledger
-from metering.periods import Period, to_us, whole_hours
+from metering.periods import Period, Times, to_us, whole_hours
 from metering.pipeline import register_type
-from metering.readings import SET_ASIDE, Readings
+from metering.readings import SET_ASIDE, Mask, Readings
 from metering.registers import CONTEXT
 from metering.series import Series
 from metering.sites import Meter, Site
@@ -154,12 +154,13 @@ class Recompute:
             long = period.end - period.start > LONG
             if not long and not inside[rows].any():
                 continue
-            times = readings.read_at[rows][believed[rows] | inside[rows]]
-            if not len(times):
-                continue
+            taken = believed[rows] | inside[rows]
             if not long and not (believed[rows] & inside[rows]).any():
                 # Nothing believed came: only the hours that hold what came can say so.
-                times = readings.read_at[rows][inside[rows]]
+                taken = inside[rows]
+            times = _within(readings.read_at[rows], believed[rows], taken)
+            if not len(times):
+                continue
             few = (times < low).sum() < CONTEXT, (times > high).sum() < CONTEXT
             for placement in site.placements_of(meter.partition("/")[2]):
                 hours = _with_fixtures(placement.meter, times[0], times[-1], few, site)
@@ -347,6 +348,17 @@ def _in_order(
             yield done, emitted, promise.result()
     for done, emitted, promise in under_way:
         yield done, emitted, promise.result()
+
+
+def _within(times: Times, believed: Mask, taken: Mask) -> Times:
+    """The taken times from the first to the last believed reading; no hour is made beyond.
+
+    A wrong clock may have shown a time that is decades away.
+    """
+    sure = times[believed]
+    if not len(sure):
+        return sure
+    return np.asarray(times[taken & (sure[0] <= times) & (times <= sure[-1])])
 
 
 def _with_fixtures(

@@ -49,7 +49,11 @@ buildings:
 )
 START = datetime(2023, 2, 27, tzinfo=UTC)
 REGISTRY = load_registry()
-WHOLE = Period(datetime(2023, 1, 1, tzinfo=UTC), datetime(2023, 6, 1, tzinfo=UTC))
+WHOLE = Period(datetime(1960, 1, 1, tzinfo=UTC), datetime(2110, 1, 1, tzinfo=UTC))
+
+
+WRONG = (datetime(1970, 1, 1, tzinfo=UTC), datetime(2106, 2, 7, tzinfo=UTC))
+"""What clocks show that never ran, and the last second of 32 bits."""
 
 
 class Bench:
@@ -91,7 +95,7 @@ class Bench:
 
 
 def history(rng, size=120):
-    """Uneven readings of three meters with gaps, glitches, repeats and one conflict."""
+    """Uneven readings of three meters: gaps, glitches, repeats, a conflict, wrong clocks."""
     rows = []
     for meter, register, first in (
         ("park/E1", "active_import", START),
@@ -106,6 +110,11 @@ def history(rng, size=120):
             rows.append(
                 Reading(meter, register, read_at, value, Flag.NONE, read_at, "j", len(rows) + 1)
             )
+        last = first + timedelta(minutes=int(minutes[-1]))
+        for wrong in (*WRONG, last + timedelta(hours=2), first - timedelta(hours=3),
+                      first + (last - first) * float(rng.random())):  # fmt: skip
+            number, value = len(rows) + 1, float(rng.choice([0.0, 100.0]))
+            rows.append(Reading(meter, register, wrong, value, Flag.CLOCK, START, "j", number))
     again = rows[int(rng.integers(0, len(rows)))]
     rows.append(Reading(again.meter, again.register, again.read_at, again.value + 0.5, Flag.NONE, again.received_at, "j", 10_000))  # fmt: skip  # noqa: E501
     return rows
@@ -145,6 +154,17 @@ def test_readings_in_order_one_by_one_give_the_same_hours_as_all_at_once():
     whole.close()
     live.close()
     assert got == wanted
+
+
+def test_a_wrong_clock_has_no_hours_made_between_it_and_the_others():
+    bench, seen = Bench(), []
+    bench.recompute.on_made = lambda _site, windows: seen.extend(windows)
+    bench.add(history(np.random.default_rng(5)))
+    bench.recompute.work_off()
+    bench.close()
+    assert {w.register for w in seen} == {"active_import", "heat"}
+    assert min(w.hours.start for w in seen) >= START
+    assert max(w.hours.end for w in seen) < START + timedelta(days=90)
 
 
 def test_exchange_conserves_energy_on_both_sides_and_knows_nothing_between():
