@@ -14,6 +14,7 @@ from itertools import islice
 
 from api.compute import Window, everything
 from api.indicators import daily_indicators, hourly_indicators, live_indicators
+from api.live import usual_spacing
 from api.platform_indicators import event_indicators, platform_indicators
 from api.services import Services
 from metering.ledger.port import LedgerUnavailable
@@ -226,8 +227,10 @@ class IndicatorWriter:
 
 def write_past(given: Services, site: Site, moments: Sequence[datetime]) -> None:
     """Write what the present was at moments of the past, such as after an import."""
+    spacing = usual_spacing(given.store)
     for moment in moments:
-        given.store.put_indicators(live_indicators(given.figures(site.id), moment))
+        rows = live_indicators(given.figures(site.id), moment, spacing=spacing)
+        given.store.put_indicators(rows)
     days = sorted({local_day(moment, tz=site.timezone) for moment in moments})
     for day in days:
         given.store.put_indicators(daily_indicators(given.figures(site.id), day))

@@ -5,7 +5,7 @@ Nothing is computed here: what a wall shows is what the API says.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 
 import numpy as np
@@ -51,10 +51,19 @@ class _Rows:
             self.rows.append(Indicator(subject, about, quantity, self._at, float(value), text))
 
 
-def live_indicators(figures: Figures, moment: datetime) -> list[Indicator]:
-    """The park at a moment: power, the day so far, heat, meters."""
+def live_indicators(
+    figures: Figures, moment: datetime, *, spacing: Mapping[str, float] | None = None
+) -> list[Indicator]:
+    """The park at a moment: power, the day so far, heat, meters.
+
+    Args:
+        figures: Of the park.
+        moment: Which one.
+        spacing: As `usual_spacing` gives it, where it is at hand.
+    """
     site = figures.site
-    live = live_document(figures, moment, ahead=AHEAD)
+    meters = meter_documents(figures.store, site, moment, spacing=spacing, extra=figures.extra)
+    live = live_document(figures, moment, ahead=AHEAD, meters=meters)
     out = _Rows(moment)
     for subject, power, day in (
         (site.id, live["power_kw"], live["today"]),
@@ -67,7 +76,7 @@ def live_indicators(figures: Figures, moment: datetime) -> list[Indicator]:
     for each in live["emissions_today"]:
         out.add(site.id, "emissions_today", each["value"], each["unit"])
     _add_heat(out, figures, moment)
-    _add_meters(out, figures, live["meters"], moment)
+    _add_meters(out, site, live["meters"], meters)
     return out.rows
 
 
@@ -95,13 +104,12 @@ def _add_heat(out: _Rows, figures: Figures, moment: datetime) -> None:
             out.add(site.point_key(serials[reading.meter]), quantity, reading.value)
 
 
-def _add_meters(out: _Rows, figures: Figures, counted: Document, moment: datetime) -> None:
-    site = figures.site
+def _add_meters(out: _Rows, site: Site, counted: Document, meters: Sequence[Document]) -> None:
     out.add(site.id, "meters_live", counted["live"])
     out.add(site.id, "meters_total", counted["total"])
     out.add(site.id, "meters_never_heard", counted["never_heard"])
     out.add(site.id, "oldest_age_s", counted["oldest_age_s"])
-    for meter in meter_documents(figures.store, site, moment, extra=figures.extra):
+    for meter in meters:
         subject = f"{site.id}/{meter['point']}"
         out.add(subject, "meter_age_s", meter["age_s"], meter["meter"])
 

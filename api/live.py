@@ -194,17 +194,29 @@ def meters_document(meters: Sequence[Document]) -> Document:
     }
 
 
-def live_document(figures: Figures, moment: datetime, *, ahead: timedelta = NOT_AHEAD) -> Document:
+def live_document(
+    figures: Figures,
+    moment: datetime,
+    *,
+    ahead: timedelta = NOT_AHEAD,
+    meters: Sequence[Document] | None = None,
+) -> Document:
     """What a park looks like at a moment: power, the day so far, quotas and meters.
 
     Power is the sum of what the boundary meters show, or of their last energy increment; energy and
     carbon are those of the site's day so far, beside the mean of the same kind of day before.
-    `ahead` is that of `power_document`.
+
+    Args:
+        figures: Of the park.
+        moment: Which one.
+        ahead: As `power_document` has it.
+        meters: As `meter_documents` gives them, where they are at hand.
     """
     site = figures.site
     power = power_document(figures, moment, ahead=ahead)
     day = day_document(figures, moment)
-    meters = meter_documents(figures.store, site, moment, extra=figures.extra)
+    if meters is None:
+        meters = meter_documents(figures.store, site, moment, extra=figures.extra)
     buildings = [
         {**energy, "power_kw": power["buildings"][energy["id"]]} for energy in day["buildings"]
     ]
