@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -47,9 +47,10 @@ def as_grafana_asks(
     window: str = "5m",
     days: float = 1,
     ranges: bool = True,
+    chosen: Mapping[str, str] = VALUES,
 ) -> str:
     """A query as Grafana sends it: `doublequote` quotes and escapes."""
-    values = VALUES | {"bucket": bucket, "derived": f"{bucket}_derived"}
+    values = {**chosen, "bucket": bucket, "derived": f"{bucket}_derived"}
 
     def value(found: re.Match[str]) -> str:
         plain = values[found[1]]
