@@ -22,9 +22,14 @@ from api.services import Services, open_services
 from api.settings import Settings
 from api.signals import stop_signals, wait_for
 from api.telemetry import telemetry
+from metering.ledger.port import LedgerUnavailable
 from metering.ledger.sql_ledger import open_ledger
+from metering.store.port import StoreUnavailable
 
 log = logging.getLogger(__name__)
+
+RETRY_S = 2.0
+"""How often a store that was away at the start is tried."""
 
 
 def run(settings: Settings, *, ready: Callable[[Services, Running], None] | None = None) -> None:
@@ -36,15 +41,30 @@ def run(settings: Settings, *, ready: Callable[[Services, Running], None] | None
     """
     logs.configure(settings.log_level, settings.log_format, secrets=settings.secrets)
     allow_connections()
-    with open_services(settings) as services, doors(services) as running:
+    with open_services(settings, patient=True) as services, doors(services) as running:
         logs.hide(services.run_token)
         stop = threading.Event()
         with stop_signals(stop, services.reload):
+            if not services.applied:
+                threading.Thread(
+                    target=_apply_later, args=(services, stop), name="applying", daemon=True
+                ).start()
             print_where(running, settings)
             if ready is not None:
                 ready(services, running)
             wait_for(stop)
         log.info("stopping")
+
+
+def _apply_later(services: Services, stop: threading.Event) -> None:
+    """Let go of what other definitions made, as soon as the store is there."""
+    while not stop.wait(RETRY_S):
+        try:
+            services.apply()
+        except (StoreUnavailable, LedgerUnavailable):
+            continue
+        log.info("the store is back, definitions are applied")
+        return
 
 
 def print_where(running: Running, settings: Settings) -> None:

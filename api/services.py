@@ -34,7 +34,7 @@ from metering.ledger.port import Ledger
 from metering.ledger.sql_ledger import open_ledger
 from metering.periods import utc_text
 from metering.store.duckdb_store import open_duckdb
-from metering.store.port import ReadingStore
+from metering.store.port import ReadingStore, StoreUnavailable
 
 if TYPE_CHECKING:
     from api.indicator_writer import IndicatorWriter
@@ -66,6 +66,8 @@ class Services:
     line: Line
     context: Context
     started_at: datetime
+    applied: bool = False
+    """Whether nothing is left that other definitions made."""
     run_token: str = field(default_factory=lambda: secrets.token_urlsafe(24))
     bounded: Bounded = field(default_factory=Bounded)
     listener: Listener | None = None
@@ -137,11 +139,19 @@ class Services:
                 self.catalog.apply(self.store, self.registry)
         if self.journal is not None:
             self.quarantine.of(self.journal.journal_id).replay_all_if_changed()
+        self.applied = True
 
 
 @contextmanager
-def open_services(settings: Settings, role: Role = UP) -> Iterator[Services]:
+def open_services(
+    settings: Settings, role: Role = UP, *, patient: bool = False
+) -> Iterator[Services]:
     """Own a home and open what a role needs in it.
+
+    Args:
+        settings: Of the installation.
+        role: What the process is to do.
+        patient: Open also while the store is away; the caller applies definitions later.
 
     Raises:
         HomeError: It is no home, or another process owns it.
@@ -149,6 +159,7 @@ def open_services(settings: Settings, role: Role = UP) -> Iterator[Services]:
         FactorFileError: A factor file cannot be used.
         ProfileErrors: A profile cannot be used.
         SettingsError: The settings do not let several processes share an installation.
+        StoreUnavailable: The store does not answer, and we are not patient.
     """
     check_role(role, settings)
     home = Home(settings.home, settings.config)
@@ -176,7 +187,12 @@ def open_services(settings: Settings, role: Role = UP) -> Iterator[Services]:
         stack.callback(services.recompute.executor.close)
         stack.callback(services.line.stop)
         if role is not SCHEDULE:  # which does so once it leads
-            services.apply()
+            try:
+                services.apply()
+            except StoreUnavailable as error:
+                if not patient:
+                    raise
+                log.warning("the store is away, what comes is kept meanwhile: %s", error)
         yield services
 
 

@@ -135,6 +135,28 @@ def test_whatever_befalls_influxdb_under_load_nothing_is_lost_or_doubled(it, tmp
     store.close()
 
 
+def test_up_that_starts_while_influxdb_is_away_takes_readings_and_writes_them_later(it, tmp_path):
+    it.publish(50)
+    wait_until(lambda: it.lag == 0)
+    assert it.up.stop() == 0
+    it.influx.stop(signal.SIGINT)
+
+    # Another definition meanwhile: hours that were made before are to be made again.
+    file = it.up.home / "site.yaml"
+    file.write_text(file.read_text().replace("max_power_kw: 500", "max_power_kw: 501"))
+    it.up.start()
+    it.publish(100)
+    # Which of all 150 the store has is not known before it is there.
+    assert it.lag == 150
+    assert it.up.get("/healthz")[0] == 200
+    assert not is_ready(it.up)
+
+    it.influx.start()
+    wait_until(lambda: it.lag == 0 and is_ready(it.up), seconds=60)
+    found = [it.up.ask(path, **query) for path, query in QUESTIONS]
+    assert found == answers_of_one(tmp_path, it.sent)
+
+
 def answers_of_one(folder, count):
     """What the embedded shape says of the same messages."""
     from ingest.journal import Journal
