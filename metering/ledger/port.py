@@ -155,8 +155,20 @@ class Ledger(Protocol):
         NumPy number; it comes back as JSON has it.
         """
 
-    def findings(self, *, subject: str | None = None, code: str | None = None) -> list[Noted]:
-        """Return findings by instant, subject and code."""
+    def findings(
+        self,
+        *,
+        subject: str | None = None,
+        code: str | None = None,
+        since: datetime | None = None,
+    ) -> list[Noted]:
+        """Return findings by instant, subject and code.
+
+        Args:
+            subject: Only of this one.
+            code: Only of this kind.
+            since: Only what was noted from then on, whatever instant it speaks of.
+        """
 
     def start_job(self, job: str, period: Period, *, at: datetime) -> int:
         """Note that a job began; return the number of the run."""

@@ -233,12 +233,20 @@ class SqlLedger(Ledger):
                 connection.execute(self._db.insert_once(tables.finding), ordered)
 
     @override
-    def findings(self, *, subject: str | None = None, code: str | None = None) -> list[Noted]:
+    def findings(
+        self,
+        *,
+        subject: str | None = None,
+        code: str | None = None,
+        since: datetime | None = None,
+    ) -> list[Noted]:
         at = tables.finding.c
         wanted = select(tables.finding).order_by(at.noted_of, at.subject, at.code)
         for column, value in ((at.subject, subject), (at.code, code)):
             if value is not None:
                 wanted = wanted.where(column == value)
+        if since is not None:
+            wanted = wanted.where(at.noted_at >= since)
         with self._db.reading() as connection:
             return [noted_from(row) for row in connection.execute(wanted).mappings()]
 

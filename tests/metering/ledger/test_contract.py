@@ -328,6 +328,17 @@ def test_findings_come_by_instant_subject_and_code(ledger):
     assert len(ledger.findings(code="meter.gap")) == 1
 
 
+def test_findings_since_a_time_are_those_noted_from_then_on(ledger):
+    late = Noted("a", NOON - 9 * DAY, Finding("meter.gap", "Found late."), NOON + 2 * DAY)
+    ledger.note([noted("a"), late])
+
+    # The first was noted a day after noon; the other a day later, of an earlier instant.
+    assert len(ledger.findings(since=NOON + DAY)) == 2
+    assert ledger.findings(since=NOON + DAY + HOUR) == [late]
+    assert ledger.findings(since=NOON + DAY + HOUR, code="meter.reset") == []
+    assert ledger.findings(since=NOON + 3 * DAY) == []
+
+
 def test_a_finding_is_kept_once_as_it_was_first_noted(ledger):
     first = noted("a")
     again = Noted("a", NOON, Finding("meter.reset", "Other words."), NOON + 9 * DAY)
