@@ -25,14 +25,19 @@ from urllib.parse import quote
 from api.answers import Document
 from api.archive import SUFFIX, ArchiveWriter, written
 from api.backup_journal import BackupRefused, add_journal
+from api.backup_shared import is_shared
 from api.home import Home
 from api.settings import FILE, Settings, secret_names
 from api.version import version
+from ingest.journal_folder import META_NAME
 from metering.ledger.database import Database
 from metering.periods import utc_text
 from metering.site_files import load_home_sites
 
 LEDGER = "ledger.sqlite"
+GIVEN = "TANYUAN_CONFIG"
+"""Folder of the archive for the files of the folder that this setting names."""
+
 _WAIT_S = 30.0
 _PASSWORD_IN_URL = re.compile(r"://[^/@\s]*:[^/@\s]+@")
 
@@ -55,7 +60,8 @@ def back_up(settings: Settings, target: Path, *, with_store: bool, now: datetime
         JournalError: The journal's meta file is damaged.
     """
     home = Home(settings.home, settings.config)
-    home.check()
+    if not (home.journal / META_NAME).is_file():  # a process that collects needs no site files
+        home.check()
     path = target / _name(home, now) if target.is_dir() else target
     with ExitStack() as stack:
         if with_store:
@@ -74,8 +80,12 @@ def back_up(settings: Settings, target: Path, *, with_store: bool, now: datetime
             ) from error
 
 
+def _sites(home: Home) -> list[str]:
+    return [each.site.id for each in load_home_sites(home.given)] if home.has_sites else []
+
+
 def _name(home: Home, now: datetime) -> str:
-    sites = "-".join(each.site.id for each in load_home_sites(home.given))[:60]
+    sites = "-".join(_sites(home) or [home.path.name])[:60]
     return f"tanyuan-{sites}-{now.astimezone(UTC):%Y%m%dT%H%M%SZ}{SUFFIX}"
 
 
@@ -95,14 +105,15 @@ def _write(
         ledger = _add_ledger(archive, settings, path.parent)
         journal = add_journal(archive, home.journal, settings.journal_archive)
         stores = _add_store(archive, home) if with_store else []
-        for name, file in _own_files(home, settings, left_out):
+        for name, file in (*_own_files(home, settings, left_out), *_given_files(home)):
             archive.add_file(name, file)
         _add_settings(archive, home, left_out)
         about: dict[str, Any] = {
             "tanyuan": version(),
             "python": platform.python_version(),
             "made_at": utc_text(now),
-            "sites": [each.site.id for each in load_home_sites(home.path)],
+            "sites": _sites(home),
+            "shared": is_shared(settings, journal["id"] if journal else None),
             "journal": journal,
             "ledger": ledger,
             "store": {"kind": settings.store, "included": bool(stores)},
@@ -189,7 +200,6 @@ def _own_files(
 ) -> Iterator[tuple[str, Path]]:
     """Everything else in the home: site files, factors, profiles, what was exported."""
     ledger = ledger_file(settings)
-    left_out += _elsewhere(home)
     for where, folders, files in os.walk(home.path):
         place = Path(where)
         if place == home.path:
@@ -207,12 +217,16 @@ def _own_files(
                 _leave_out(left_out, home, path, reason)
 
 
-def _elsewhere(home: Home) -> list[dict[str, str]]:
-    """The folder of site files, where it lies outside of the home."""
+def _given_files(home: Home) -> Iterator[tuple[str, Path]]:
+    """Site files, factors and profiles, where TANYUAN_CONFIG names another folder for them."""
     if home.config is None or home.config.is_relative_to(home.path):
-        return []
-    reason = "TANYUAN_CONFIG names another folder: keep that one with your other configuration"
-    return [{"name": str(home.config), "reason": reason}]
+        return
+    site = home.config / "site.yaml"
+    found = [site] if site.is_file() else []
+    for folder in (home.config / "sites", home.factors, home.profiles):
+        found += sorted(path for path in folder.rglob("*") if path.is_file())
+    for path in found:
+        yield f"{GIVEN}/{path.relative_to(home.config).as_posix()}", path
 
 
 def _is_derived(home: Home, folder: str) -> bool:

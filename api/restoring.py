@@ -9,7 +9,8 @@ from typing import Any
 
 from api.answers import Document
 from api.archive import ArchiveDamaged, extract, read_manifest
-from api.backup import LEDGER, ledger_file
+from api.backup import GIVEN, LEDGER, ledger_file
+from api.backup_shared import is_shared, set_position_back
 from api.home import Home, HomeBusy
 from api.rebuilding import rebuild_home
 from api.settings import FILE, Settings
@@ -42,6 +43,8 @@ def restore(
 ) -> Document:
     """Make a home from a backup, and its store from the journal unless it is in there too.
 
+    A store and a ledger that other processes use as well stay as they are.
+
     Args:
         settings: Of the home to be made.
         file: The backup.
@@ -53,14 +56,14 @@ def restore(
         ArchiveDamaged: The backup cannot be relied on; nothing was made.
     """
     home = Home(settings.home, settings.config)
-    _check_place(home, settings)
+    _check_place(home)
     say(f"checking {file}")
     try:
         manifest = read_manifest(file)
         _check_fit(home, settings, manifest, file)
         targets = _targets(home, settings, manifest)
         with home.owned():
-            _check_place(home, settings)
+            _check_place(home)
             say(f"writing {len(targets)} files to {home.path}")
             extract(file, targets)
             _check_journal(home, manifest, file)
@@ -70,10 +73,39 @@ def restore(
             f"user may write {home.path}; empty that folder, then try again."
         ) from error
     store: Document = {"rebuilt": False}
-    if home.store not in targets.values():
+    if _is_part(settings, manifest):
+        store["note"] = _left_alone(settings, home, manifest)
+        say(store["note"])
+    elif home.store not in targets.values():
         say("making the store from the journal; this takes minutes for millions of messages")
         store = {"rebuilt": True, **rebuild_home(settings)}
     return {"home": str(home.path), **_about(file, manifest), "store": store}
+
+
+def _is_part(settings: Settings, manifest: dict[str, Any]) -> bool:
+    """Whether other processes use the store as well, or may do so."""
+    if settings.store == "duckdb":
+        return False
+    journal = manifest["journal"]
+    now = is_shared(settings, journal["id"] if journal else None)
+    return manifest.get("shared", False) is not False or now is True
+
+
+def _left_alone(settings: Settings, home: Home, manifest: dict[str, Any]) -> str:
+    """See that the store goes on with the restored journal; what there is to say of it."""
+    journal, rebuild = manifest["journal"], f"tanyuan --home {home.path} rebuild"
+    if journal and not set_position_back(settings, home, journal["id"], journal["last_sequence"]):
+        return (
+            "Store and ledger are shared with other processes and were left alone, but do not both "
+            "answer. Before this home's process is started, get them to, and stop every `project` "
+            f"and `schedule`; then: {rebuild}"
+        )
+    return (
+        "Store and ledger are shared with other processes and were left alone. Start this home's "
+        "process; its journal goes on where the backup ends. If the store is lost too, restore "
+        "every home, start those that collect, and then: tanyuan --home HOME rebuild (the home of "
+        "a `schedule` that is stopped)."
+    )
 
 
 def _about(file: Path, manifest: dict[str, Any]) -> Document:
@@ -81,7 +113,7 @@ def _about(file: Path, manifest: dict[str, Any]) -> Document:
     return {"backup": str(file), **about, "files": len(manifest["files"])}
 
 
-def _check_place(home: Home, settings: Settings) -> None:
+def _check_place(home: Home) -> None:
     running = home.running()
     if running is not None:
         raise HomeBusy(
@@ -95,12 +127,12 @@ def _check_place(home: Home, settings: Settings) -> None:
             f"{' and more' if len(extra) > 5 else ''}. Nothing was changed; move what is there "
             "away, or name another home."
         )
-    ledger = ledger_file(settings)
-    if ledger is not None and ledger.exists():
-        raise RestoreRefused(f"There is a ledger at {ledger} already; move it away first.")
 
 
 def _check_fit(home: Home, settings: Settings, manifest: dict[str, Any], file: Path) -> None:
+    ledger = ledger_file(settings)
+    if ledger is not None and ledger.exists() and not _is_part(settings, manifest):
+        raise RestoreRefused(f"There is a ledger at {ledger} already; move it away first.")
     if LEDGER in manifest["files"] and ledger_file(settings) is None:
         raise RestoreRefused(
             f"The backup {file} holds an SQLite ledger, and TANYUAN_LEDGER names another "
@@ -117,11 +149,20 @@ def _check_fit(home: Home, settings: Settings, manifest: dict[str, Any], file: P
 
 
 def _targets(home: Home, settings: Settings, manifest: dict[str, Any]) -> dict[str, Path]:
-    """Where each file goes; of the store nothing, where another is used."""
+    """Where each file goes; of the store nothing, where another is used.
+
+    Site files, factors and profiles that TANYUAN_CONFIG names stay as they are there.
+    """
     targets = {name: home.path / name for name in manifest["files"]}
+    for name in [each for each in targets if each.startswith(f"{GIVEN}/")]:
+        targets[name] = home.given / name.removeprefix(f"{GIVEN}/")
+        if home.config is not None and home.has_sites:
+            del targets[name]
     ledger = ledger_file(settings)
     if LEDGER in targets and ledger is not None:
         targets[LEDGER] = ledger
+        if ledger.exists():
+            del targets[LEDGER]
     if targets.get(FILE, home.path).exists() and FILE in targets:
         del targets[FILE]
     if settings.store != "duckdb":
