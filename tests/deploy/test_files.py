@@ -96,7 +96,10 @@ def test_parts_beside_the_compose_file_pass_docker_compose_config(prepared):
     assert {name for name in parts()["services"] if name != "tanyuan"} <= set(services)
 
 
-@pytest.mark.parametrize("name", [name for name in parts()["services"] if name != "tanyuan"])
+PARTS = [name for name in parts()["services"] if name not in ("tanyuan", "homes")]
+
+
+@pytest.mark.parametrize("name", PARTS)
 def test_part_may_do_no_more_than_it_must_and_is_given_what_its_role_wants(name, prepared):
     service = parts()["services"][name]
     assert service["cap_drop"] == ["ALL"]
@@ -115,6 +118,38 @@ def test_part_may_do_no_more_than_it_must_and_is_given_what_its_role_wants(name,
     roles = {role.name: role for role in (COLLECT, PROJECT, SCHEDULE, SERVE)}
     role = roles[service["command"][0]]
     check_role(role, settings)
+
+
+def test_homes_of_the_parts_are_given_to_the_user_they_run_as():
+    """A new volume has the owner the image says, 10001 and mode 0700; that may be another user."""
+    document = parts()
+    homes = document["services"]["homes"]
+
+    assert homes["user"] == "0:0"
+    assert homes["cap_drop"] == ["ALL"]
+    assert homes["cap_add"] == ["CHOWN"]
+    assert homes["network_mode"] == "none"
+    assert set(homes["volumes"]) == {f"{name}:/homes/{name}" for name in document["volumes"]}
+    assert set(document["volumes"]) == set(PARTS)
+    for name in PARTS:
+        part = document["services"][name]
+        assert part["user"] == ":".join([homes["entrypoint"][-1]] * 2)
+        assert part["depends_on"]["homes"] == {"condition": "service_completed_successfully"}
+
+
+def test_owner_of_the_homes_is_changed_by_the_command_as_written(tmp_path):
+    """As compose hands it over: $$ is $, and the user is the last word."""
+    *command, user = parts()["services"]["homes"]["entrypoint"]
+    assert user == "${TANYUAN_UID:-10001}"
+    (tmp_path / "serve-1").mkdir()
+    script = command[-1].replace("$$", "$").replace("/homes", str(tmp_path))
+
+    done = subprocess.run(
+        [*command[:-1], script.replace("chown", "echo"), "1000"],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+
+    assert done.stdout.split() == ["1000:1000", str(tmp_path / "serve-1")]
 
 
 def test_collectors_of_one_subscription_have_sessions_of_their_own():
@@ -149,10 +184,90 @@ def test_only_mqtt_over_tls_is_published_to_others():
     assert sorted(p for p in ports if not p.startswith("127.0.0.1:")) == ["8883:8883"]
 
 
+def test_influxdb_makes_no_bucket_of_ours():
+    """Its own would have shards of a week; the program makes them a year long, if there is none."""
+    given = compose_services()["influxdb"]["environment"]
+    ours = Settings.model_fields["influx_bucket"].default
+
+    assert given["DOCKER_INFLUXDB_INIT_BUCKET"] not in (ours, f"{ours}_derived")
+    assert "TANYUAN_INFLUX_BUCKET" not in compose_services()["tanyuan"]["environment"]
+
+
+def secrets_of(service):
+    """The secrets of a service: where each is found in it, and which it is."""
+    given = [
+        each if isinstance(each, dict) else {"source": each, "target": f"/run/secrets/{each}"}
+        for each in service.get("secrets", [])
+    ]
+    return {each["target"]: each["source"] for each in given}
+
+
+def test_grafana_has_a_token_for_influxdb_that_is_not_the_programs():
+    services = compose_services()
+    datasource = (DEPLOY / "grafana/provisioning/datasources/tanyuan.yaml").read_text()
+    asked = re.search(r"token: \$__file\{(.*)\}", datasource)
+
+    assert asked is not None
+    of_grafana = secrets_of(services["grafana"])
+    assert of_grafana[asked[1]] == "grafana_influxdb_token"
+    assert "influxdb_token" not in of_grafana.values()
+    assert "influxdb_token" in secrets_of(services["tanyuan"]).values()
+
+
+DOCKER = """#!/bin/sh
+# docker compose -f FILE exec -T influxdb sh -c SCRIPT influx ARGUMENTS...
+shift 10
+echo "$*" >> "$CALLS"
+case "$*" in
+    *"--name tanyuan_derived"*) printf '%s' "$DERIVED" ;;
+    *"--name tanyuan "*) printf 'aaaa\ttanyuan\tinfinite\t8736h0m0s\n' ;;
+    "auth create "*) printf '{\n\t"id": "x",\n\t"token": "read==",\n\t"userName": "admin"\n}\n' ;;
+esac
+"""
+
+
+def grafana_token(folder, *, derived):
+    (folder / "secrets").mkdir(exist_ok=True)
+    (folder / "docker").write_text(DOCKER, encoding="utf-8")
+    (folder / "docker").chmod(0o755)
+    environ = {
+        "PATH": f"{folder}:{os.environ['PATH']}",
+        "CALLS": str(folder / "calls"),
+        "DERIVED": derived,
+    }
+    return subprocess.run(
+        ["/bin/sh", str(DEPLOY / "grafana-token.sh")],
+        env=os.environ | places(folder) | environ,
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+
+
+def test_token_of_grafana_may_read_both_buckets_and_write_none(tmp_path):
+    done = grafana_token(tmp_path, derived="bbbb\ttanyuan_derived\tinfinite\t8736h0m0s\n")
+
+    assert done.returncode == 0, done.stderr
+    made = tmp_path / "secrets" / "grafana_influxdb_token"
+    assert made.read_text() == "read==\n"
+    assert made.stat().st_mode & 0o777 == 0o444
+    assert "read==" not in done.stdout
+    asked = (tmp_path / "calls").read_text().splitlines()[-1]
+    assert "--read-bucket aaaa --read-bucket bbbb" in asked
+    assert not re.search("write|operator|all-access", asked)
+
+
+def test_token_of_grafana_is_not_made_while_a_bucket_is_missing(tmp_path):
+    done = grafana_token(tmp_path, derived="")
+
+    assert done.returncode == 1
+    assert "no bucket tanyuan_derived" in done.stderr
+    assert "auth create" not in (tmp_path / "calls").read_text()
+    assert not (tmp_path / "secrets" / "grafana_influxdb_token").exists()
+
+
 def test_no_secret_stands_in_the_compose_file():
     document = yaml.safe_load(COMPOSE.read_text(encoding="utf-8"))
     used = {
-        name for service in document["services"].values() for name in service.get("secrets", [])
+        name for service in document["services"].values() for name in secrets_of(service).values()
     }
 
     assert used == set(document["secrets"])
