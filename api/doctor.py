@@ -57,12 +57,12 @@ Examination = Callable[[Patient], Sequence[Check]]
 
 def examine(settings: Settings, *, now: datetime, deep: bool) -> list[Check]:
     """Make every check, in an order in which the first `fail` is the one to mend first."""
-    from api import doctor_home, doctor_machine, doctor_parts
+    from api import doctor_home, doctor_machine, doctor_outside, doctor_parts
 
     home = Home(settings.home, settings.config)
     patient = Patient(settings, home, home.running(), now, deep)
     found: list[Check] = []
-    for family in (doctor_machine, doctor_home, doctor_parts):
+    for family in (doctor_machine, doctor_home, doctor_parts, doctor_outside):
         for name, examination in family.EXAMINATIONS:
             found += _made(name, examination, patient)
     return found

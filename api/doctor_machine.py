@@ -86,8 +86,8 @@ def check_ports(patient: Patient) -> Sequence[Check]:
     """The ports are free, or ours."""
     running, settings = patient.running, patient.settings
     if running is not None:
-        text = f"MQTT is on {running.mqtt_port}, HTTP on {running.http_port}, both ours."
-        return [Check("ports", "ok", text)]
+        mqtt = f"MQTT is on {running.mqtt_port}, " if running.mqtt_port else ""
+        return [Check("ports", "ok", f"{mqtt}HTTP is on {running.http_port}: ours.")]
     doors = (
         ("TANYUAN_MQTT_PORT", settings.mqtt_bind, settings.mqtt_port),
         ("TANYUAN_HTTP_PORT", settings.http_bind, settings.http_port),

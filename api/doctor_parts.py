@@ -45,10 +45,13 @@ def check_process(patient: Patient) -> Sequence[Check]:
         remedy = "Look at its log; if it is stuck, end it (kill) and start it again."
         text = f"Process {running.pid} does not answer within {_ASK_S:.0f} s ({error!r})."
         return [Check("process", "fail", text, remedy)]
-    first = Check("process", "ok", f"Process {running.pid}, version {status['version']}, is ready.")
+    role = status.get("role") or "up"
+    text = f"Process {running.pid}, `{role}` of version {status.get('version')}, is ready."
+    first = Check("process", "ok", text)
     if not ready:
         remedy = "Mend what it names; it goes on by itself."
-        first = Check("process", "fail", " ".join(status["problems"]) or "Not ready.", remedy)
+        problems = " ".join(status.get("problems") or ()) or "Not ready."
+        first = Check("process", "fail", problems, remedy)
     return [first, *_what_it_says(status)]
 
 
@@ -65,26 +68,37 @@ def _asked(patient: Patient, running: Running) -> tuple[bool, dict[str, Any]]:
 
 
 def _what_it_says(status: dict[str, Any]) -> list[Check]:
-    lag, journal, broker = status["lag"], status["journal"], status["broker"]
-    found = [_lag(lag["messages"], lag["last_error"])]
-    days = journal["days_left"]
+    """What stands in a status; a part leaves out, and `up` says null to, what it cannot know."""
+    lag, journal, broker = (status.get(name) or {} for name in ("lag", "journal", "broker"))
+    found: list[Check] = []
+    if lag.get("messages") is not None:
+        found.append(_lag(lag["messages"], lag.get("last_error")))
+    elif lag:
+        remedy = "Mend what `process` and `ledger` name, then ask again."
+        text = "How far the store is behind the journal cannot be known now."
+        found.append(Check("lag", "warn", text, remedy))
+    days = journal.get("days_left")
     if days is not None and days < _DAYS_LEFT:
         remedy = "Add room, or move sealed segments to TANYUAN_JOURNAL_ARCHIVE."
         found.append(Check("disk", "warn", f"The disk is full in {days:.0f} days.", remedy))
-    if broker is not None and not broker["connected"]:
-        remedy = "See that the broker runs and takes the user of TANYUAN_BROKER."
-        text = f"{broker['url']} is not connected: {broker['last_error']}"
-        found.append(Check("broker", "fail", text, remedy))
-    elif broker is not None:
-        found.append(Check("broker", "ok", f"{broker['url']} is connected."))
-    if waiting := sum(status["quarantine"].values()):
+    if broker:
+        found.append(_broker(broker))
+    if waiting := sum((status.get("quarantine") or {}).values()):
         text = f"{waiting} messages or readings could not be read."
         found.append(Check("quarantine", "warn", text, "tanyuan quarantine list says why."))
-    if silent := status["silent_meters"]:
+    if silent := status.get("silent_meters"):
         names = ", ".join(str(each["meter"]) for each in silent[:5])
         text = f"{len(silent)} meters are silent: {names}{', …' if len(silent) > 5 else ''}."
         found.append(Check("meters", "warn", text, "Look at their gateways, then the quarantine."))
     return found
+
+
+def _broker(broker: dict[str, Any]) -> Check:
+    if broker.get("connected"):
+        return Check("broker", "ok", f"{broker.get('url')} is connected.")
+    remedy = "See that the broker runs and takes the user of TANYUAN_BROKER."
+    text = f"{broker.get('url')} is not connected: {broker.get('last_error')}"
+    return Check("broker", "fail", text, remedy)
 
 
 def _lag(messages: int, error: str | None) -> Check:

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import http.server
 import json
 import os
 import shutil
 import signal
 import socket
 import sqlite3
+import threading
 import time
 from contextlib import closing
 from datetime import UTC, datetime
 
 import pytest
 
-from api import doctor_machine
-from api.doctor import examine, is_well
+from api import doctor_machine, doctor_parts
+from api.doctor import Patient, examine, is_well
+from api.home import Home, Running
 from api.settings import load_settings
 from tests.acceptance.publishing import publish
 from tests.acceptance.running import call, make_home, run, up
@@ -70,6 +73,7 @@ def test_new_home_is_well(home):
     assert {c.name for c in found} >= {
         "python", "libraries", "open_files", "ports", "broker", "settings", "home", "secrets",
         "disk", "clock", "sites", "factors", "profiles", "process", "journal", "ledger", "store",
+        "grafana", "dask", "telemetry",
     }  # fmt: skip
 
 
@@ -244,6 +248,111 @@ def test_broker_that_is_away_is_found_and_one_without_encryption_is_named(home):
     assert "TANYUAN_BROKER_CA" in said(
         checks(home, TANYUAN_BROKER="mqtt://collector@broker.invalid"), "broker_encryption"
     )
+
+
+@pytest.mark.parametrize(
+    ("name", "variable", "scheme"),
+    [
+        ("grafana", "TANYUAN_GRAFANA_URL", "http"),
+        ("dask", "TANYUAN_DASK", "tcp"),
+        ("telemetry", "TANYUAN_OTLP_ENDPOINT", "http"),
+    ],
+)
+def test_what_is_set_and_away_is_found_with_its_setting(home, name, variable, scheme):
+    found = checks(home, **{variable: f"{scheme}://127.0.0.1:{free_port()}"})
+
+    assert said(found, name).startswith("fail")
+    assert variable in said(found, name)
+    assert "fail" in said(checks(home, **{variable: f"{scheme}://127.0.0.1:84oo"}), name)
+
+
+class Web:
+    """A server that answers every question with one status and one document."""
+
+    def __init__(self, answers):
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_GET(self):
+                status, body = answers[self.path.partition("?")[0]]
+                self.send_response(status)
+                self.end_headers()
+                self.wfile.write(json.dumps(body).encode())
+
+            def log_message(self, *_):
+                pass
+
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.port = self.server.server_port
+
+    def __enter__(self):
+        self.thread = threading.Thread(target=self.server.serve_forever)
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self.server.shutdown()
+        self.thread.join()
+        self.server.server_close()
+
+
+@pytest.mark.parametrize(
+    ("health", "search", "verdict", "word"),
+    [
+        ({"database": "ok", "version": "9.4.3"}, 200, "ok", "answers"),
+        ({"database": "ok", "version": "9.4.3"}, 401, "fail", "token"),
+        ({"database": "failing"}, 200, "fail", "failing"),
+        (["something else"], 200, "fail", "not Grafana"),
+    ],
+)
+def test_grafana_is_asked_for_its_health_and_with_our_token(home, health, search, verdict, word):
+    answers = {"/api/health": (200, health), "/api/search": (search, [])}
+    with Web(answers) as grafana:
+        url, secret = f"http://127.0.0.1:{grafana.port}", "a-token-of-the-tests"
+        found = checks(home, TANYUAN_GRAFANA_URL=url, TANYUAN_GRAFANA_TOKEN=secret)
+
+    check = named(found, "grafana")[0]
+    assert (check.status, word in check.message) == (verdict, True)
+    assert secret not in check.message
+
+
+def test_scheduler_and_collector_of_spans_that_listen_are_well(home):
+    with Web({}) as there:
+        found = checks(
+            home,
+            TANYUAN_DASK=f"tcp://127.0.0.1:{there.port}",
+            TANYUAN_OTLP_ENDPOINT=f"http://127.0.0.1:{there.port}",
+        )
+
+    assert status_of(found, "dask") == status_of(found, "telemetry") == ["ok"]
+
+
+COLLECTS = {"version": "1", "role": "collect", "ready": True, "journal": {"days_left": 3.0},
+            "broker": {"url": "mqtt://b", "connected": True, "last_error": None}}  # fmt: skip
+ANSWERS = {"version": "1", "role": "serve", "journal": None, "broker": None, "silent_meters": [],
+           "lag": {"messages": 0, "dirty_ranges": 0, "last_error": None},
+           "quarantine": {}}  # fmt: skip
+AWAY = {"version": "1", "role": "up", "journal": {"days_left": None}, "broker": None,
+        "lag": {"messages": None, "dirty_ranges": None, "last_error": None},
+        "quarantine": None, "silent_meters": None, "problems": ["No ledger."]}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("ready", "status", "expected"),
+    [
+        (True, COLLECTS, [("process", "ok"), ("disk", "warn"), ("broker", "ok")]),
+        (True, ANSWERS, [("process", "ok"), ("lag", "ok")]),
+        (False, AWAY, [("process", "fail"), ("lag", "warn")]),
+        (True, {}, [("process", "ok")]),
+    ],
+    ids=["collect", "serve", "up without its ledger", "nothing"],
+)
+def test_what_a_process_does_not_say_is_passed_over(home, monkeypatch, ready, status, expected):
+    monkeypatch.setattr("api.doctor_parts._asked", lambda *_: (ready, status))
+    settings = load_settings(home, environ={})
+    patient = Patient(settings, Home(home), Running(1, 0, 8400, "t"), datetime.now(UTC), False)
+
+    found = doctor_parts.check_process(patient)
+
+    assert [(check.name, check.status) for check in found] == expected
 
 
 def test_run_file_of_a_process_that_was_killed_is_said_to_be_stale(home):
