@@ -417,6 +417,35 @@ def test_proxy_configuration_is_one_that_nginx_takes(tmp_path):
     assert "[warn]" not in done.stderr
 
 
+def test_proxy_takes_both_answering_processes_and_keeps_a_viewer_with_one(tmp_path):
+    site = (DEPLOY / "nginx" / "tanyuan.conf").read_text(encoding="utf-8")
+    upstream = re.search(r"upstream tanyuan \{(.*?)\}", site, re.DOTALL)
+    assert upstream is not None
+    published = [
+        port.rpartition(":")[0]
+        for name in ("serve-1", "serve-2")
+        for port in parts()["services"][name]["ports"]
+    ]
+
+    assert "\n    ip_hash;\n" in upstream[1]
+    assert re.findall(r"server (.*);", upstream[1]) == published
+    command = nginx_with(tmp_path, [("# server 127.0.0.1:8401", "server 127.0.0.1:8401")])
+    done = subprocess.run([*command, "-t"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_proxy_reaches_grafana_where_the_compose_file_publishes_it():
+    site = (DEPLOY / "nginx" / "tanyuan.conf").read_text(encoding="utf-8")
+    upstream = re.search(r"upstream tanyuan_grafana \{(.*?)\}", site, re.DOTALL)
+    assert upstream is not None
+    address = re.findall(r"server (.*);", upstream[1])
+
+    assert [f"{each}:3000" for each in address] == compose_services()["grafana"]["ports"]
+    server = site[site.index("server_name wall.example.org;\n\n") :]
+    assert "location /api/live/ {" in server
+    assert "proxy_set_header Upgrade $http_upgrade;" in server
+
+
 @pytest.mark.slow
 def test_page_and_api_are_reached_over_tls_through_the_proxy(tmp_path):
     program("nginx")
