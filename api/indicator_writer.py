@@ -1,6 +1,7 @@
 """Writes indicators for displays, in a thread of its own, beside whoever makes the hours.
 
-What could not be written is kept and written later; nothing here stops the line.
+What could not be written is kept in the ledger and written later, by this process or the next one
+that leads; a store that is away stops nothing but the displays.
 """
 
 from __future__ import annotations
@@ -8,13 +9,15 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import date, datetime, timedelta
 from itertools import islice
 
 from api.compute import Window, everything
 from api.indicators import daily_indicators, hourly_indicators, live_indicators
 from api.live import usual_spacing
+from api.pending_hours import PendingHours
+from api.pending_hours import pieces as pieces_of
 from api.platform_indicators import event_indicators, platform_indicators
 from api.services import Services
 from metering.ledger.port import LedgerUnavailable
@@ -37,14 +40,9 @@ PATIENCE_S = 120.0
 AT_ONCE = 20_000
 """So many rows are written in one go."""
 
-PIECE = timedelta(days=31)
-"""Hours are written so many days at a time."""
-
-NEAR = timedelta(days=2)
-"""Spans of hours that lie as near as this are written as one."""
-
-VERSION = "1"
-"""Of the rows; noted for each store that has them."""
+VERSION = "2"
+"""Of the rows; noted for each store that has them, or has them pending. One that was written with
+another version is written again."""
 
 _HOURLY = ("coverage", "emissions", "energy_estimated", "energy_measured", "measured")
 
@@ -58,8 +56,8 @@ class IndicatorWriter:
 
     def __init__(self, given: Services) -> None:
         self._given = given
-        self._lock, self._writing = threading.Lock(), threading.Lock()
-        self._spans: dict[str, list[Period]] = {}
+        self._writing = threading.Lock()
+        self._pending = PendingHours(given.ledger, lambda: given.store.store_id)
         self._stop, self._poke = threading.Event(), threading.Event()
         self._thread: threading.Thread | None = None
         self._live_at = self._daily_at = 0.0
@@ -69,7 +67,7 @@ class IndicatorWriter:
         self.last_error = ""
 
     def start(self) -> None:
-        """Write until `stop`; hours that are made from now on are noticed."""
+        """Write until `stop`; hours that are made from now on are noted, also after it."""
         self._given.recompute.on_made = self.made
         self._stop.clear()
         self._thread = threading.Thread(target=self._run, name="indicators", daemon=True)
@@ -82,13 +80,16 @@ class IndicatorWriter:
         if self._thread is not None:
             self._thread.join(timeout_s)
             self._thread = None
-        self._given.recompute.on_made = None
 
     def made(self, site: Site, windows: Sequence[Window]) -> None:
-        """Note which hours of a site were made again."""
+        """Note which hours of a site were made again, so that they are written even after a crash.
+
+        Raises:
+            LedgerUnavailable: They are not noted; make them again.
+            StoreUnavailable: Likewise.
+        """
         spans = [window.hours for window in windows if window.hours.start < window.hours.end]
-        with self._lock:
-            self._spans[site.id] = _together([*self._spans.get(site.id, []), *spans])
+        self._pending.add(site.id, spans)
         self._poke.set()
 
     def flush(self, moment: datetime | None = None) -> None:
@@ -103,8 +104,7 @@ class IndicatorWriter:
         """
         self._write_hours()
         now = moment or self._given.now()
-        for site in self._given.catalog.sites().values():
-            self._put(live_indicators(self._given.figures(site.id), now))
+        self._write_live(now)
         self._put(platform_indicators(self._given, now))
         self._put(event_indicators(self._given, since=None))
         self._write_days(now)
@@ -130,20 +130,45 @@ class IndicatorWriter:
             self._stop.wait(1.0)  # hours of many meters come together
 
     def _turn(self) -> None:
+        """Write what is due; a part that fails does not keep the others from being written.
+
+        Raises:
+            StoreUnavailable: Something was not written; it is tried again.
+            LedgerUnavailable: Likewise.
+        """
         clock, now = time.monotonic(), self._given.now()
+        parts: list[Callable[[], None]] = [lambda: self._write_settled(clock)]
+        if not self._live_at or clock - self._live_at >= LIVE_S:
+            self._live_at = clock
+            parts += [
+                lambda: self._put(platform_indicators(self._given, now)),
+                lambda: self._write_live(now),
+                lambda: self._write_events(now),
+            ]
+        if not self._daily_at or clock - self._daily_at >= DAILY_S or self._is_new_day(now):
+            self._daily_at = clock
+            parts.append(lambda: self._write_days(now))
+        failed: Exception | None = None
+        for part in parts:
+            try:
+                part()
+            except (StoreUnavailable, LedgerUnavailable) as error:
+                failed = failed or error
+        if failed is not None:
+            raise failed
+
+    def _write_settled(self, clock: float) -> None:
         if self._settled(clock):
             self._write_hours()
             self._hours_at = clock
-        if not self._live_at or clock - self._live_at >= LIVE_S:
-            self._live_at = clock
-            for site in self._given.catalog.sites().values():
-                self._put(live_indicators(self._given.figures(site.id), now))
-            self._put(platform_indicators(self._given, now))
-            self._put(event_indicators(self._given, since=self._since))
-            self._since = now - timedelta(days=1)
-        if not self._daily_at or clock - self._daily_at >= DAILY_S or self._is_new_day(now):
-            self._daily_at = clock
-            self._write_days(now)
+
+    def _write_live(self, now: datetime) -> None:
+        for site in self._given.catalog.sites().values():
+            self._put(live_indicators(self._given.figures(site.id), now))
+
+    def _write_events(self, now: datetime) -> None:
+        self._put(event_indicators(self._given, since=self._since))
+        self._since = now - timedelta(days=1)
 
     def _settled(self, clock: float) -> bool:
         """Whether hours are to be written now: while many more are being made they would be old."""
@@ -164,7 +189,7 @@ class IndicatorWriter:
         """Where a store has hours and no indicators yet, all hours are to be written."""
         given = self._given
         key = f"indicators.{given.store.store_id}"
-        if given.ledger.get(key) is not None:
+        if given.ledger.get(key) == VERSION:
             return
         for site in given.catalog.sites().values():
             meters = [site.meter_key(serial) for serial in site.serials]
@@ -173,32 +198,22 @@ class IndicatorWriter:
                 first = local_day(min(span.start for span in spans), tz=site.timezone)
                 last = local_day(max(span.end for span in spans), tz=site.timezone)
                 whole = Period.days(first, last + timedelta(days=1), tz=site.timezone)
-                known = _with_hours(given.store, site, whole)
-                with self._lock:
-                    self._spans[site.id] = _together([*self._spans.get(site.id, []), *known])
-        given.ledger.put(key, VERSION)
+                self._pending.add(site.id, _with_hours(given.store, site, whole))
+        given.ledger.put(key, VERSION)  # last: until all of it is pending it is begun again
 
     def _write_hours(self) -> None:
         """Write the hours that are pending; those that fail stay so."""
         with self._writing:
             self._begin()
             for site in self._given.catalog.sites().values():
-                while span := self._first_pending(site):
-                    self._write_piece(site, span)
+                while piece := self._pending.take(site.id):
+                    self._write_piece(site, piece)
+                    self._pending.written(site.id, piece)
 
-    def _first_pending(self, site: Site) -> Period | None:
-        with self._lock:
-            spans = self._spans.get(site.id)
-            return spans[0] if spans else None
-
-    def _write_piece(self, site: Site, span: Period) -> None:
-        piece = next(_pieces(span))
+    def _write_piece(self, site: Site, piece: Period) -> None:
         rows = list(hourly_indicators(self._given.figures(site.id), piece))
         there = self._drop_stale(site, piece, rows)
         self._put([row for row in rows if there.get(row.key) != row])
-        with self._lock:
-            left = [cut for each in self._spans[site.id] for cut in _without(each, piece)]
-            self._spans[site.id] = left
 
     def _drop_stale(
         self, site: Site, piece: Period, rows: Sequence[Indicator]
@@ -242,7 +257,7 @@ def _with_hours(store: ReadingStore, site: Site, whole: Period) -> list[Period]:
     A meter whose clock was wrong may have readings decades away from all others.
     """
     subjects = [site.point_key(point) for point in site.all_points()]
-    pieces = list(_pieces(whole))
+    pieces = list(pieces_of(whole))
 
     def has_hours(piece: Period) -> bool:
         return len(store.series("energy", piece, subjects=subjects)) > 0
@@ -250,31 +265,3 @@ def _with_hours(store: ReadingStore, site: Site, whole: Period) -> list[Period]:
     first = next((piece for piece in pieces if has_hours(piece)), None)
     last = next((piece for piece in reversed(pieces) if has_hours(piece)), None)
     return [Period(first.start, last.end)] if first and last else []
-
-
-def _pieces(span: Period) -> Iterator[Period]:
-    start = span.start
-    while start < span.end:
-        end = min(span.end, start + PIECE)
-        yield Period(start, end)
-        start = end
-
-
-def _together(spans: Sequence[Period]) -> list[Period]:
-    """Spans in order; those that meet or lie near each other as one."""
-    found: list[Period] = []
-    for span in sorted(spans, key=lambda each: each.start):
-        if found and span.start - found[-1].end <= NEAR:
-            found[-1] = Period(found[-1].start, max(found[-1].end, span.end))
-        else:
-            found.append(span)
-    return found
-
-
-def _without(span: Period, piece: Period) -> list[Period]:
-    """What is left of a span after a piece of it was written."""
-    if piece.end <= span.start or span.end <= piece.start:
-        return [span]
-    before = (span.start, max(span.start, piece.start))
-    after = (min(span.end, piece.end), span.end)
-    return [Period(start, end) for start, end in (before, after) if start < end]

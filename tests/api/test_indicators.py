@@ -6,16 +6,18 @@ from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
-from api.indicator_writer import IndicatorWriter, _together, _without
+from api.indicator_writer import IndicatorWriter
 from api.indicators import daily_indicators, hourly_indicators, live_indicators
+from api.pending_hours import PendingHours, together, without
 from api.platform_indicators import event_indicators, platform_indicators
 from api.services import open_services
 from api.settings import load_settings
 from ingest.import_files import import_file
 from metering.findings import Finding
-from metering.ledger.port import Noted
+from metering.ledger.port import LedgerUnavailable, Noted
 from metering.periods import Period
 from metering.store.flux_queries import flux_query_names
+from metering.store.port import StoreUnavailable
 from tests.acceptance.running import write_readings
 from tests.api.live_park import SHANGHAI, at, make_sites, park_readings
 from tests.influx_server import open_in
@@ -118,28 +120,127 @@ def test_hours_are_written_once_made_and_what_they_were_before_is_gone(services,
     writer = IndicatorWriter(services)
     services.recompute.on_made = writer.made
     writer.flush(at(12, 30))
-    store = services.store
+    assert shown_at(services, 13) == {("energy_estimated", 10.0)}
 
-    def kinds(hour):
-        span = Period(at(hour, day=20), at(hour + 1, day=20))
-        names = ("energy_measured", "energy_estimated")
-        rows = store.indicators(span, subjects=["park/b"], quantities=names)
-        return {(r.quantity, round(r.value, 6)) for r in rows}
+    import_late(services, tmp_path)
+    assert services.catch_up() is None
+    writer.flush(at(12, 30))
 
-    assert kinds(13) == {("energy_estimated", 10.0)}
+    # 2 × 6, 2 × 4, 2 × 5 kWh until 15:00.
+    assert shown_at(services, 12) == {("energy_measured", 12.0)}
+    assert shown_at(services, 13) == {("energy_measured", 8.0)}
+    assert shown_at(services, 14) == {("energy_measured", 10.0)}
 
-    # The registers between 12 and 16 come after all: 2 × 6, 2 × 4, 2 × 5 kWh until 15:00.
+
+def import_late(services, tmp_path):
+    """The registers of building b between 12 and 16 come after all: 8 kWh from 13 to 14."""
     e2 = 500.0 + 5 * (16 * 24 + 12)
     late = [("E2", "active_import", at(h, day=20).isoformat(), e2 + plus)
             for h, plus in ((13, 6), (14, 10), (15, 15))]  # fmt: skip
     file = write_readings(tmp_path / "late.csv", late)
     import_file(file, services.journal, sites=["park"], received_at=services.now())
-    assert services.catch_up() is None
-    writer.flush(at(12, 30))
 
-    assert kinds(12) == {("energy_measured", 12.0)}
-    assert kinds(13) == {("energy_measured", 8.0)}
-    assert kinds(14) == {("energy_measured", 10.0)}
+
+def shown_at(services, hour):
+    span = Period(at(hour, day=20), at(hour + 1, day=20))
+    names = ("energy_measured", "energy_estimated")
+    rows = services.store.indicators(span, subjects=["park/b"], quantities=names)
+    return {(r.quantity, round(r.value, 6)) for r in rows}
+
+
+def test_hours_that_were_made_before_a_crash_are_written_by_who_comes_next(services, tmp_path):
+    dead = IndicatorWriter(services)
+    services.recompute.on_made = dead.made
+    dead.flush(at(12, 30))
+    import_late(services, tmp_path)
+    assert services.catch_up() is None
+    assert services.ledger.count_dirty() == 0
+    assert shown_at(services, 13) == {("energy_estimated", 10.0)}
+
+    # The process that made them is killed before it wrote them; another one leads now.
+    IndicatorWriter(services).flush(at(12, 30))
+
+    assert shown_at(services, 13) == {("energy_measured", 8.0)}
+
+
+def test_a_piece_that_was_begun_before_a_crash_is_written_again(services, tmp_path, monkeypatch):
+    dead = IndicatorWriter(services)
+    services.recompute.on_made = dead.made
+    dead.flush(at(12, 30))
+    import_late(services, tmp_path)
+    assert services.catch_up() is None
+    with monkeypatch.context() as broken:
+        broken.setattr(services.store, "put_indicators", away)
+        with pytest.raises(StoreUnavailable):
+            dead.flush(at(12, 30))
+
+    IndicatorWriter(services).flush(at(12, 30))
+
+    assert shown_at(services, 13) == {("energy_measured", 8.0)}
+
+
+def away(*_, **__):
+    raise StoreUnavailable("It is away.")
+
+
+def test_the_first_fill_of_a_store_goes_on_after_a_crash(services, monkeypatch):
+    with monkeypatch.context() as broken:
+        broken.setattr(services.store, "put_indicators", away)
+        with pytest.raises(StoreUnavailable):
+            IndicatorWriter(services).flush(at(12, 30))
+
+    IndicatorWriter(services).flush(at(12, 30))
+
+    ever = Period(datetime(2000, 1, 1, tzinfo=UTC), services.now())
+    written = services.store.indicators(ever, subjects=["park/a"], quantities=["energy_measured"])
+    assert len(written) == 24 * 24 + 13
+
+
+def test_a_ledger_that_is_away_makes_the_round_fail_and_its_hours_are_made_again(
+    services, monkeypatch
+):
+    writer = IndicatorWriter(services)
+    services.recompute.on_made = writer.made
+    writer.flush(at(12, 30))
+    services.ledger.mark_dirty([("park/E2", Period(at(16, day=20), at(17, day=20)))])
+
+    def no_ledger(*_, **__):
+        raise LedgerUnavailable("It is away.")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(type(services.ledger), "swap", no_ledger)
+        with pytest.raises(LedgerUnavailable):
+            services.recompute.work_off()
+    assert services.ledger.count_dirty() == 1
+
+    services.recompute.work_off()
+    assert services.ledger.count_dirty() == 0
+    noted = PendingHours(services.ledger, lambda: services.store.store_id).take("park")
+    assert noted is not None
+    assert noted.start <= at(16, day=20) < noted.end
+
+
+def test_what_is_made_again_while_it_is_written_stays_pending(services):
+    mine, others = (PendingHours(services.ledger, lambda: "s") for _ in range(2))
+    mine.add("park", [hours(0, 5)])
+    assert mine.take("park") == hours(0, 5)
+    others.add("park", [hours(3, 4)])
+    mine.written("park", hours(0, 5))
+    assert mine.take("park") == hours(3, 4)
+    mine.written("park", hours(3, 4))
+    assert mine.take("park") is None
+    assert services.ledger.notes("pending_hours.s.") == {}
+
+
+def test_what_another_took_and_did_not_finish_is_taken_again(services):
+    dead, mine = (PendingHours(services.ledger, lambda: "s") for _ in range(2))
+    dead.add("park", [hours(0, 24 * 40)])
+    assert dead.take("park") == hours(0, 24 * 31)
+    assert mine.take("park") == hours(0, 24 * 31)
+    dead.written("park", hours(0, 24 * 31))  # it was only slow: what is taken since is not its own
+    assert mine.take("park") == hours(0, 24 * 31)
+    mine.written("park", hours(0, 24 * 31))
+    assert mine.take("park") == hours(24 * 31, 24 * 40)
 
 
 def test_the_thread_writes_by_itself_and_ends_in_order(services):
@@ -202,10 +303,10 @@ def hours(first, last):
 
 
 def test_spans_that_lie_near_are_one_and_what_is_written_is_cut_out():
-    assert _together([hours(100, 101), hours(0, 1), hours(10, 12), hours(0, 5)]) == [
+    assert together([hours(100, 101), hours(0, 1), hours(10, 12), hours(0, 5)]) == [
         hours(0, 12), hours(100, 101),
     ]  # fmt: skip
-    assert _without(hours(0, 10), hours(0, 10)) == []
-    assert _without(hours(0, 10), hours(0, 4)) == [hours(4, 10)]
-    assert _without(hours(0, 10), hours(3, 4)) == [hours(0, 3), hours(4, 10)]
-    assert _without(hours(0, 10), hours(10, 12)) == [hours(0, 10)]
+    assert without(hours(0, 10), hours(0, 10)) == []
+    assert without(hours(0, 10), hours(0, 4)) == [hours(4, 10)]
+    assert without(hours(0, 10), hours(3, 4)) == [hours(0, 3), hours(4, 10)]
+    assert without(hours(0, 10), hours(10, 12)) == [hours(0, 10)]
