@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import datetime, timedelta
 
 from api.services import Services
@@ -15,24 +16,25 @@ from metering.store.port import StoreDamaged, StoreUnavailable
 
 DAY = timedelta(days=1)
 
+_AWAY = (StoreUnavailable, StoreDamaged, LedgerUnavailable)
+
 
 def platform_indicators(given: Services, moment: datetime) -> list[Indicator]:
-    """How the platform is: backlog, disks, journals, quarantine, jobs, findings of the last day."""
+    """How the platform is: backlog, disks, journals, quarantine, jobs, findings of the last day.
+
+    What cannot be asked just now has no row; that it cannot has one: `ledger_up` is 0 then. A store
+    that is away cannot take its own 0, so displays read from silence that it is.
+    """
     me = f"tanyuan/{given.role.name}"
-    behind = given.line.catch_up(0)
-    oldest = behind.oldest if behind is not None else None
-    rows = [
-        _row(me, "", "lag_messages", moment, given.line.lag),
-        _row(me, "", "lag_s", moment, (moment - oldest).total_seconds() if oldest else 0.0),
-        _row(me, "", "dirty_ranges", moment, given.ledger.count_dirty()),
-        _row(me, "", "disk_free_bytes", moment, shutil.disk_usage(given.home.path).free),
-        _row(me, "", "store_up", moment, _answers(given.store.check)),
-        _row(me, "", "ledger_up", moment, _answers(given.ledger.check)),
-    ]
-    rows += _journals(given, me, moment)
-    for code, count in given.ledger.quarantine_counts().items():
-        rows.append(_row(me, code, "quarantine_open", moment, count))
-    return [*rows, *_jobs(given, me, moment), *_findings(given, moment)]
+    rows = [_row(me, "", "disk_free_bytes", moment, shutil.disk_usage(given.home.path).free)]
+    for quantity, check in (("store_up", given.store.check), ("ledger_up", given.ledger.check)):
+        rows.append(_row(me, "", quantity, moment, _answers(check)))
+    for part in (_lag, _age, _dirty, _own_journal, _journals, _quarantine, _jobs):
+        with suppress(*_AWAY):
+            rows += part(given, me, moment)
+    with suppress(*_AWAY):
+        rows += _findings(given, moment)
+    return rows
 
 
 def _row(subject: str, about: str, quantity: str, at: datetime, value: float) -> Indicator:
@@ -42,23 +44,54 @@ def _row(subject: str, about: str, quantity: str, at: datetime, value: float) ->
 def _answers(check: Callable[[], None]) -> float:
     try:
         check()
-    except (StoreUnavailable, StoreDamaged, LedgerUnavailable):
+    except _AWAY:
         return 0.0
     return 1.0
 
 
+def _lag(given: Services, me: str, moment: datetime) -> list[Indicator]:
+    return [_row(me, "", "lag_messages", moment, given.line.lag)]
+
+
+def _age(given: Services, me: str, moment: datetime) -> list[Indicator]:
+    """The age of the oldest message that is not in the figures."""
+    behind = given.line.catch_up(0)
+    oldest = behind.oldest if behind is not None else None
+    age = (moment - oldest).total_seconds() if oldest else 0.0
+    return [_row(me, "", "lag_s", moment, age)]
+
+
+def _dirty(given: Services, me: str, moment: datetime) -> list[Indicator]:
+    return [_row(me, "", "dirty_ranges", moment, given.ledger.count_dirty())]
+
+
+def _own_journal(given: Services, me: str, moment: datetime) -> list[Indicator]:
+    if given.journal is None:
+        return []
+    health = given.journal.health()
+    figures = {
+        "journal_bytes": health.disk_bytes,
+        "journal_messages": health.last_sequence,
+        "journal_days_left": health.days_left,
+    }
+    return [
+        _row(me, health.journal_id, quantity, moment, value)
+        for quantity, value in figures.items()
+        if value is not None
+    ]
+
+
 def _journals(given: Services, me: str, moment: datetime) -> list[Indicator]:
-    rows = []
-    if given.journal is not None:
-        health = given.journal.health()
-        name = health.journal_id
-        rows.append(_row(me, name, "journal_bytes", moment, health.disk_bytes))
-        rows.append(_row(me, name, "journal_messages", moment, health.last_sequence))
-        if health.days_left is not None:
-            rows.append(_row(me, name, "journal_days_left", moment, health.days_left))
-    for place in given.journals.places().values():
-        rows.append(_row(me, place.journal, "journal_messages", moment, place.last_sequence))
-    return rows
+    """The journals of other processes, as they last said."""
+    return [
+        _row(me, place.journal, "journal_messages", moment, place.last_sequence)
+        for place in given.journals.places().values()
+    ]
+
+
+def _quarantine(given: Services, me: str, moment: datetime) -> list[Indicator]:
+    counts = given.ledger.quarantine_counts()
+    return [_row(me, code, "quarantine_open", moment, n) for code, n in counts.items()]
 
 
 def _jobs(given: Services, me: str, moment: datetime) -> list[Indicator]:
@@ -79,7 +112,7 @@ def _findings(given: Services, moment: datetime) -> list[Indicator]:
     counted: Counter[tuple[str, str]] = Counter()
     for site in given.catalog.sites():
         counted[site, "all"] = 0
-    for noted in given.ledger.findings():
+    for noted in given.ledger.findings(since=moment - DAY):
         site = noted.subject.partition("/")[0]
         if (site, "all") in counted and moment - DAY < noted.noted_at <= moment:
             counted[site, noted.finding.code] += 1
@@ -99,8 +132,7 @@ def event_indicators(given: Services, *, since: datetime | None) -> list[Indicat
     """
     rows = [
         Indicator(n.subject, n.finding.code, "event", n.noted_at, 1.0, n.finding.message)
-        for n in given.ledger.findings()
-        if since is None or n.noted_at >= since
+        for n in given.ledger.findings(since=since)
     ]
     for version in given.ledger.site_versions():
         if since is None or version.recorded_at >= since:

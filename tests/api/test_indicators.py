@@ -132,6 +132,58 @@ def test_hours_are_written_once_made_and_what_they_were_before_is_gone(services,
     assert shown_at(services, 14) == {("energy_measured", 10.0)}
 
 
+def test_a_ledger_that_is_away_is_said_and_what_needs_none_is_written_all_the_same(
+    services, monkeypatch
+):
+    def no_ledger(*_, **__):
+        raise LedgerUnavailable("It is away.")
+
+    calls = ("check", "count_dirty", "quarantine_counts", "job_runs", "findings", "notes", "get",
+             "swap", "dirty", "position", "site_versions")  # fmt: skip
+    now = services.now()
+    writer = IndicatorWriter(services)
+    with monkeypatch.context() as broken:
+        for name in calls:
+            broken.setattr(type(services.ledger), name, no_ledger)
+        found = by_key(platform_indicators(services, now))
+        with pytest.raises(LedgerUnavailable):
+            writer._turn()
+
+    assert found["tanyuan/up", "", "ledger_up"] == 0
+    assert found["tanyuan/up", "", "store_up"] == 1
+    assert found["tanyuan/up", "", "disk_free_bytes"] > 0
+    journal = services.journal.health().journal_id
+    assert found["tanyuan/up", journal, "journal_messages"] == services.journal.last_sequence
+    absent = {"dirty_ranges", "quarantine_open", "job_age_s", "findings_day"}
+    assert absent & {quantity for _, _, quantity in found} == set()
+    written = services.store.indicators(
+        Period(now, now + timedelta(minutes=5)), quantities=["ledger_up", "meters_total"]
+    )
+    assert {(row.subject, row.value) for row in written} == {
+        ("tanyuan/up", 0.0), ("park", 4.0), ("mews", 1.0),
+    }  # fmt: skip
+
+
+def test_findings_of_years_are_not_read_for_those_of_a_day(services, monkeypatch):
+    now = services.now()
+    old = Noted("park/b-lift", at(8), Finding("meter.gap", "Old."), now - timedelta(days=400))
+    new = Noted("park/b-lift", at(9), Finding("meter.gap", "New."), now - timedelta(hours=3))
+    services.ledger.note([old, new])
+    given, asked = type(services.ledger).findings, []
+
+    def counted(self, **options):
+        found = given(self, **options)
+        asked.append([n.finding.message for n in found if n.finding.code == "meter.gap"])
+        return found
+
+    monkeypatch.setattr(type(services.ledger), "findings", counted)
+    found = by_key(platform_indicators(services, now))
+    event_indicators(services, since=now - timedelta(days=1))
+
+    assert found["park", "meter.gap", "findings_day"] == 1
+    assert asked == [["New."], ["New."]]
+
+
 def import_late(services, tmp_path):
     """The registers of building b between 12 and 16 come after all: 8 kWh from 13 to 14."""
     e2 = 500.0 + 5 * (16 * 24 + 12)
