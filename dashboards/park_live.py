@@ -64,7 +64,7 @@ def quarantined(t: Texts, size: int | None = None) -> Panel:
         "total",
         where=PLATFORM,
         quantities="/^quarantine_open$/",
-        alive="/^store_up$/",
+        alive="/^dirty_ranges$/",  # read from the ledger too: without it nothing is known
         back=LATELY,
     )
     return stat(t, "quarantined", flux, thresholds=MORE_IS_BAD, size=size)

@@ -45,8 +45,16 @@ def dashboard(language: str) -> Dashboard:
 
 
 def _up(t: Texts, quantity: str) -> Panel:
+    """Up or down; silence counts as down, because a store that is down cannot take its own 0."""
     words = mapping(t.begins("up."), {"0": BAD, "1": GOOD})
-    panel = stat(t, quantity, latest(PLATFORM, quantity), thresholds=IS_UP, mappings=words)
+    panel = stat(
+        t,
+        quantity,
+        latest(PLATFORM, quantity),
+        thresholds=IS_UP,
+        mappings=words,
+        no_value="not_heard",
+    )
     panel["options"]["reduceOptions"]["calcs"] = ["min"]
     return panel
 

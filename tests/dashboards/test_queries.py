@@ -130,14 +130,31 @@ def test_findings_and_quarantine_are_counted(ask):
 
 def test_nothing_set_aside_is_zero_only_while_somebody_looks():
     flux = as_grafana_asks(ASKED["park-live", "Messages set aside A"], now=NOW, bucket="calm")
-    row = Indicator("tanyuan/up", "", "store_up", NOW - timedelta(minutes=1), 1.0)
+    row = Indicator("tanyuan/up", "", "dirty_ranges", NOW - timedelta(minutes=1), 4.0)
+    no_ledger = Indicator("tanyuan/up", "", "store_up", NOW - timedelta(minutes=1), 1.0)
     with closing(server().open("calm")) as store, server().client() as client:
-        store.put_indicators([replace(row, at=NOW - timedelta(days=1))])
+        store.put_indicators([replace(row, at=NOW - timedelta(days=1)), no_ledger])
         assert client.query_api().query(flux) == []
         store.put_indicators([row])
         tables = client.query_api().query(flux)
 
     assert [record.values["_value"] for table in tables for record in table.records] == [0.0]
+
+
+def test_a_store_that_was_down_is_a_gap_and_silence_now_is_down(ask):
+    over_time = ask(ASKED["platform", "Store heard over time A"], window="5m")
+    known = {(NOW - row["_time"]) // timedelta(minutes=5): row["_value"] for row in over_time}
+    # The fixture writes every five minutes, but not from 149 to 155 times five minutes ago.
+    assert [known[i] for i in (150, 152, 154)] == [None] * 3
+    assert {known[i] for i in (140, 147, 158, 170)} == {1.0}
+
+    flux = ASKED["platform", "Time-series store A"]
+    assert [row["store_up"] for row in ask(flux)] == [1.0]
+    later = f"{NOW + timedelta(minutes=11):%Y-%m-%dT%H:%M:%SZ}"
+    assert ask(flux.replace("v.timeRangeStop", later)) == []
+    for title in ("Time-series store", "Ledger"):
+        panel = next(p for p in DASHBOARDS["platform"]("en")["panels"] if p["title"] == title)
+        assert panel["fieldConfig"]["defaults"]["noValue"] == "down or not heard"
 
 
 def test_variables_offer_what_is_there(ask):
