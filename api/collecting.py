@@ -33,6 +33,7 @@ from api.doors import allow_connections, listener_of, served, subscriber_of
 from api.home import Home, Running
 from api.journal_status import (
     broker_document,
+    disk_metric,
     door_metrics,
     gauge,
     journal_metrics,
@@ -99,6 +100,7 @@ class Collector:
         labels = {"version": version(), "role": self.role.name}
         yield gauge("build_info", "Version of the program.", 1, labels)
         yield from journal_metrics(self.journal)
+        yield disk_metric(self.home)
         yield from door_metrics(self.listener, self.subscriber)
 
 

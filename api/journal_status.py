@@ -74,6 +74,12 @@ def journal_metrics(journal: Journal) -> Iterator[Metric]:
     yield gauge("journal_refused_batches", text, health.refused_batches)
 
 
+def disk_metric(home: Home) -> Metric:
+    """Room for the journal and everything else of a home."""
+    free = shutil.disk_usage(home.path).free
+    return gauge("disk_free_bytes", "Room on the disk of the home.", free)
+
+
 def door_metrics(listener: Listener | None, subscriber: Subscriber | None) -> Iterator[Metric]:
     """What came through the doors."""
     if listener is not None:

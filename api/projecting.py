@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 
 from api.journals import Place
 from api.leases import TERM_S, Lease, process_name
@@ -26,6 +28,9 @@ log = logging.getLogger(__name__)
 LOOK_S = 2.0
 """How often the list of journals is looked at; less than a third of a lease's term."""
 
+STUCK_S = 120.0
+"""A look at all journals never takes so long, also while store and ledger hang."""
+
 
 @dataclass(slots=True)
 class Work:
@@ -36,6 +41,11 @@ class Work:
     projector: Projector
     stop: threading.Event = field(default_factory=threading.Event)
     thread: threading.Thread | None = None
+
+    @property
+    def is_dead(self) -> bool:
+        """Whether its thread ended although nobody told it to."""
+        return self.thread is not None and not self.thread.is_alive() and not self.stop.is_set()
 
 
 class Projecting:
@@ -55,11 +65,35 @@ class Projecting:
         self._patience = 0
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
+        self._looked_at = time.monotonic()
+        self._failing: dict[str, str] = {}
+        self._ended = ProjectorCounts()
+
+    @property
+    def conflicts(self) -> int:
+        """Second, different values since the start, also in journals that others have now."""
+        return self._ended.conflicts + sum(each.conflicts for each in self.counts.values())
+
+    @property
+    def errors(self) -> int:
+        """Attempts that failed since the start, also with journals that others have now."""
+        return self._ended.errors + sum(each.errors for each in self.counts.values())
+
+    def problems(self) -> list[str]:
+        """Which of our threads do not work; empty while all do."""
+        if self._thread is None or self._stop.is_set():
+            return []
+        remedy = "Look at the log, then start this process again; nothing is lost."
+        quiet_s = time.monotonic() - self._looked_at
+        if not self._thread.is_alive() or quiet_s > STUCK_S:
+            return [f"Journals were last looked for {quiet_s:.0f} s ago. {remedy}"]
+        dead = [name for name, work in sorted(self._work.copy().items()) if work.is_dead]
+        return [f"Nobody projects journal {name} any more. {remedy}" for name in dead]
 
     @property
     def counts(self) -> dict[str, ProjectorCounts]:
         """What was done, by journal."""
-        return {name: work.projector.counts for name, work in sorted(self._work.items())}
+        return {name: work.projector.counts for name, work in sorted(self._work.copy().items())}
 
     def start(self) -> None:
         """Look for journals and project them until `stop`."""
@@ -82,7 +116,12 @@ class Projecting:
     def _run(self) -> None:
         try:
             while not self._stop.is_set():
-                self.look()
+                try:
+                    self.look()
+                except Exception as error:
+                    log.exception("projecting: a look failed and is tried again: %s", error)
+                    self._ended.errors += 1
+                self._looked_at = time.monotonic()
                 self._stop.wait(self._look_s)
         finally:
             for name in list(self._work):
@@ -97,24 +136,54 @@ class Projecting:
             log.warning("projecting: %s", error)
             places = None
         for name in list(self._work):
-            gone = places is not None and name not in places
-            if gone or not self._leases[name].hold():
-                self._end(name)
-            elif places is not None:
-                self._follow(places[name])
+            self._by_itself(name, partial(self._keep, name, places))
         if places is not None and self._patience <= 0:
             self._take_one(places)
         self._patience -= 1
+
+    def _by_itself(self, name: str, do: Callable[[], None]) -> None:
+        """Do something for one journal; the others go on if it fails, and it is tried again."""
+        try:
+            do()
+        except Exception as error:
+            self._ended.errors += 1
+            if self._failing.get(name) == str(error):
+                return  # said before
+            self._failing[name] = str(error)
+            if isinstance(error, JournalError | StoreUnavailable | LedgerUnavailable):
+                log.warning("projecting %s waits: %s", name, error)
+            else:
+                log.exception("projecting %s failed and is tried again: %s", name, error)
+        else:
+            self._failing.pop(name, None)
+
+    def _keep(self, name: str, places: Mapping[str, Place] | None) -> None:
+        """Go on with a journal of ours, wherever it is now; or end with it."""
+        gone = places is not None and name not in places
+        if gone or not self._leases[name].hold():
+            self._end(name)
+        elif places is not None:
+            self._follow(places[name])
 
     def _take_one(self, places: Mapping[str, Place]) -> None:
         """Take one journal that nobody projects."""
         for name, place in sorted(places.items()):
             if name in self._work or place.projects:
                 continue
-            if self._lease(name).hold():
-                self._begin(place)
+            self._by_itself(name, partial(self._take, place))
+            if name in self._work:
                 self._patience = len(self._work)
                 return
+
+    def _take(self, place: Place) -> None:
+        """Begin with a journal, if it is free; one that cannot be begun stays free."""
+        lease = self._lease(place.journal)
+        if lease.hold():
+            try:
+                self._begin(place)
+            except BaseException:
+                lease.release()
+                raise
 
     def _lease(self, journal: str) -> Lease:
         if journal not in self._leases:
@@ -146,15 +215,31 @@ class Projecting:
         work.stop.set()
         if work.thread is not None:
             work.thread.join(30)
+        self._ended.conflicts += work.projector.counts.conflicts
+        self._ended.errors += work.projector.counts.errors
         log.info("no longer projecting journal %s", name)
 
     def _project(self, work: Work) -> None:
-        quarantine = self._given.quarantine.of
+        """The outermost loop of a journal's thread: whatever fails, it begins again."""
+        name = work.journal.journal_id
         while not work.stop.is_set():
             try:
-                quarantine(work.journal.journal_id).replay_all_if_changed()
-                break
-            except (StoreUnavailable, LedgerUnavailable, JournalError, LookupError) as error:
-                log.warning("projecting %s waits: %s", work.journal.journal_id, error)
+                self._replay(work)
+                work.projector.run(work.stop)
+            except Exception as error:
+                log.exception("projecting %s failed and begins again: %s", name, error)
+                work.projector.counts.errors += 1
+                work.projector.counts.last_error = str(error)
                 work.stop.wait(self._look_s)
-        work.projector.run(work.stop)
+
+    def _replay(self, work: Work) -> None:
+        """Read again what other sites and profiles could not read; waits for store and ledger."""
+        name = work.journal.journal_id
+        while not work.stop.is_set():
+            try:
+                self._given.quarantine.of(name).replay_all_if_changed()
+            except (StoreUnavailable, LedgerUnavailable, JournalError, LookupError) as error:
+                log.warning("projecting %s waits: %s", name, error)
+                work.stop.wait(self._look_s)
+            else:
+                return

@@ -28,14 +28,20 @@ class RemoteJournal:
         journal_id: Which journal it must be.
         url: The process's address, such as `http://collector-1:8400`.
         token: What it wants to see.
+
+    Raises:
+        JournalUnavailable: The address cannot be used.
     """
 
     def __init__(self, journal_id: str, url: str, *, token: str | None) -> None:
         self.journal_id, self.url = journal_id, url.rstrip("/")
         headers = {"authorization": f"Bearer {token}"} if token else {}
-        self._client = httpx2.Client(
-            base_url=self.url, headers=headers, timeout=TIMEOUT_S, trust_env=False
-        )
+        try:
+            self._client = httpx2.Client(
+                base_url=self.url, headers=headers, timeout=TIMEOUT_S, trust_env=False
+            )
+        except httpx2.InvalidURL as error:
+            raise self._misplaced(error) from error
         self._parser, self._parsing = Parser(), threading.Lock()
         self._last = 0
 
@@ -102,6 +108,8 @@ class RemoteJournal:
     def _ask(self, path: str, params: dict[str, Any], timeout_s: float) -> bytes:
         try:
             answer = self._client.get(path, params=params, timeout=timeout_s)
+        except httpx2.InvalidURL as error:
+            raise self._misplaced(error) from error
         except httpx2.HTTPError as error:
             raise JournalUnavailable(
                 f"The journal {self.journal_id} at {self.url} does not answer "
@@ -117,6 +125,13 @@ class RemoteJournal:
             )
         self._last = max(self._last, int(answer.headers.get(LAST_SEQUENCE, 0)))
         return answer.content
+
+    def _misplaced(self, error: Exception) -> JournalUnavailable:
+        return JournalUnavailable(
+            f"The journal {self.journal_id} is registered at {self.url!r}, which is no address "
+            f"({error}). Mend TANYUAN_ADVERTISE of the process that keeps it and start it again; "
+            "nothing is lost."
+        )
 
     def _damaged(self, body: bytes) -> JournalDamaged:
         found = orjson.loads(body)["damage"]

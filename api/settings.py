@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import re
 import socket
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 
@@ -159,6 +161,7 @@ def load_settings(
         raise SettingsError(_sentence(error, origin)) from error
     _check_doors(settings)
     _check_store(settings)
+    _check_advertised(settings)
     return settings
 
 
@@ -216,6 +219,22 @@ def _check_store(settings: Settings) -> None:
         raise SettingsError(
             "TANYUAN_STORE is influxdb, but INFLUXDB_V2_ORG or INFLUXDB_V2_TOKEN is not set. "
             "Set both, and INFLUXDB_V2_URL unless the server is at http://127.0.0.1:8086."
+        )
+
+
+def _check_advertised(settings: Settings) -> None:
+    """Refuse an address under which no other process could ask."""
+    if settings.advertise is None:
+        return
+    try:
+        parts = urlsplit(settings.advertise)
+        is_url = parts.port != 0 and parts.scheme in ("http", "https") and bool(parts.hostname)
+    except ValueError:
+        is_url = False
+    if not is_url or parts.query or parts.fragment or re.search(r"\s", settings.advertise):
+        raise SettingsError(
+            f"TANYUAN_ADVERTISE: wanted the URL under which others reach this process, such as "
+            f"http://collector-1:8400, found {settings.advertise!r}. Mend it, or leave it out."
         )
 
 

@@ -14,6 +14,7 @@ from api.jobs import run_documents
 from api.journal_status import (
     broker_document,
     counts,
+    disk_metric,
     door_metrics,
     gauge,
     journal_metrics,
@@ -76,6 +77,8 @@ def not_ready(given: Services) -> list[str]:
             given.bounded.ask(name, check)
         except (*AWAY, Unanswered) as error:
             problems.append(str(error))
+    if given.projecting is not None:
+        problems += given.projecting.problems()
     return problems + refusals(given.journal, given.home, given.settings)
 
 
@@ -108,8 +111,7 @@ class _Collector:
             yield gauge("dirty_ranges", "Spans whose hours are to be made.", dirty)
         if given.journal is not None:
             yield from journal_metrics(given.journal)
-        free = shutil.disk_usage(given.home.path).free
-        yield gauge("disk_free_bytes", "Room on the disk of the home.", free)
+        yield disk_metric(given.home)
         yield from _quarantine(ask("quarantine", given.ledger.quarantine_counts))
         yield from door_metrics(given.listener, given.subscriber)
         if given.projector is not None:
@@ -156,7 +158,12 @@ def _projecting(projecting: Projecting) -> Iterator[Metric]:
         lag.add_metric([journal], counted.lag)
         done.add_metric([journal], counted.messages)
         errors.add_metric([journal], counted.errors)
-    yield from (lag, done, errors)
+    text = "Second, different values for a reading."
+    conflicts = CounterMetricFamily("tanyuan_projector_conflicts", text)
+    conflicts.add_metric([], projecting.conflicts)
+    failed = CounterMetricFamily("tanyuan_projector_errors", "Attempts that failed.")
+    failed.add_metric([], projecting.errors)
+    yield from (lag, done, errors, conflicts, failed)
 
 
 def _meters(given: Services) -> Iterator[Metric]:

@@ -91,3 +91,22 @@ def test_secret_file_that_cannot_be_used_is_named(tmp_path, content, environ, wo
         load_settings(tmp_path, environ={"TANYUAN_HTTP_TOKEN_FILE": str(file), **environ})
 
     assert all(word in str(caught.value) for word in words)
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["http://c1:84oo", "c1:8400", "http://", "ftp://c1", "http://c1:99999", "http://c 1", "c1"],
+)
+def test_address_under_which_nobody_could_ask_is_refused(tmp_path, url):
+    with pytest.raises(SettingsError) as caught:
+        load_settings(tmp_path, environ={"TANYUAN_ADVERTISE": url})
+
+    assert "TANYUAN_ADVERTISE" in str(caught.value)
+    assert repr(url) in str(caught.value)
+
+
+@pytest.mark.parametrize("url", ["http://c1:8400", "https://c1.example.org/", "http://[::1]:8400"])
+def test_address_under_which_others_ask_may_be_any_url_of_the_web(tmp_path, url):
+    found = load_settings(tmp_path, environ={"TANYUAN_ADVERTISE": url})
+
+    assert found.advertised_url(1) == url

@@ -1,0 +1,148 @@
+"""One journal that cannot be projected keeps no other one waiting, and no thread dies unseen."""
+
+from __future__ import annotations
+
+import threading
+import time
+from types import SimpleNamespace
+
+import pytest
+
+from api import projecting
+from api.journals import Place
+from api.projecting import Projecting
+from api.services import open_services
+from api.settings import load_settings
+from api.status import not_ready
+from ingest.journal import Journal
+from tests.acceptance.running import make_home
+from tests.api.test_backup import SITE, message
+from tests.deploy.brokers import wait_until
+from tests.shape import needs_embedded
+
+pytestmark = needs_embedded("the parts are joined by hand here")
+
+
+class Nearby:
+    """A journal in another folder, read as if its process served it."""
+
+    def __init__(self, journal, url):
+        self._journal, self.url, self.journal_id = journal, url, journal.journal_id
+
+    def __getattr__(self, name):
+        return getattr(self._journal, name)
+
+
+@pytest.fixture
+def parts(tmp_path, monkeypatch):
+    """An installation with journals of three collectors, of which nobody projects any yet."""
+    home = make_home(tmp_path / "home", SITE)
+    kept = {}
+    with open_services(load_settings(home, environ={})) as given:
+        for number in range(3):
+            journal = Journal(tmp_path / f"c{number}", min_free_bytes=0)
+            journal.append([message(n) for n in range(10 * number, 10 * number + 10)])
+            kept[journal.journal_id] = journal
+        remote = given.journals.remote
+
+        def reached(place):
+            if place.url.endswith("oo"):
+                return remote(place)
+            return Nearby(kept[place.journal], place.url)
+
+        monkeypatch.setattr(given.journals, "remote", reached)
+        yield SimpleNamespace(given=given, journals=sorted(kept), readings=lambda: readings(given))
+        for journal in kept.values():
+            journal.close()
+
+
+def readings(given):
+    return sum(each.count for each in given.store.summaries())
+
+
+def register(given, name, url):
+    given.ledger.put(f"journal/{name}", Place(name, url, "collect", 10).text())
+
+
+@pytest.fixture
+def running(parts):
+    """Projects once the journals are registered; looks every 20 ms."""
+    made = Projecting(parts.given, look_s=0.02)
+    parts.given.projecting = made
+    yield made
+    made.stop()
+
+
+def test_address_that_is_none_keeps_no_other_journal_waiting(parts, running, caplog):
+    bad, *good = parts.journals
+    register(parts.given, bad, "http://c1:84oo")
+    for name in good:
+        register(parts.given, name, "http://c2:8400")
+
+    running.start()
+
+    wait_until(lambda: parts.readings() == 20)
+    assert sorted(running.counts) == good
+    assert not_ready(parts.given) == []
+    assert running.errors > 0
+    said = [each.getMessage() for each in caplog.records if "84oo" in each.getMessage()]
+    assert len(said) == 1
+    assert "TANYUAN_ADVERTISE" in said[0]
+
+    register(parts.given, bad, "http://c1:8400")
+    wait_until(lambda: parts.readings() == 30)
+
+
+def test_thread_of_a_journal_begins_again_whatever_it_dies_of(parts, running, monkeypatch):
+    for name in parts.journals:
+        register(parts.given, name, "http://c2:8400")
+    replay, failed = parts.given.quarantine.of, threading.Event()
+
+    def fails_once(name):
+        if not failed.is_set():
+            failed.set()
+            raise ArithmeticError("a bug")
+        return replay(name)
+
+    monkeypatch.setattr(parts.given.quarantine, "of", fails_once)
+    running.start()
+
+    wait_until(lambda: parts.readings() == 30)
+    assert failed.is_set()
+    assert running.errors == 1
+    assert not_ready(parts.given) == []
+
+
+def test_look_that_fails_is_made_again(parts, running, monkeypatch):
+    register(parts.given, parts.journals[0], "http://c2:8400")
+    places, failed = parts.given.journals.places, threading.Event()
+
+    def fails_once():
+        if not failed.is_set():
+            failed.set()
+            raise ArithmeticError("a bug")
+        return places()
+
+    monkeypatch.setattr(parts.given.journals, "places", fails_once)
+    running.start()
+
+    wait_until(lambda: parts.readings() == 10)
+    assert failed.is_set()
+
+
+def test_thread_that_ended_after_all_is_said_by_readyz(parts, running, monkeypatch):
+    name = parts.journals[0]
+    register(parts.given, name, "http://c2:8400")
+    running.start()
+    wait_until(lambda: parts.readings() == 10)
+    assert not_ready(parts.given) == []
+
+    running._work[name].stop.set()
+    running._work[name].thread.join(30)
+    running._work[name].stop = threading.Event()
+    assert name in " ".join(not_ready(parts.given))
+
+    monkeypatch.setattr(running, "look", lambda: time.sleep(0.5))
+    monkeypatch.setattr(projecting, "STUCK_S", 0.1)
+    time.sleep(0.3)
+    assert "looked for" in " ".join(not_ready(parts.given))
