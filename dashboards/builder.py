@@ -16,6 +16,10 @@ SCHEMA_VERSION: Final = 37
 """Of Grafana 9.4; later releases bring a dashboard of it up to theirs when they open it."""
 FOLDER: Final = "Tanyuan 碳园"
 FOLDER_UID: Final = "tanyuan"
+BUCKET: Final = "tanyuan"
+"""Of readings; derived figures are in the one with `_derived` behind it."""
+TIMEZONE: Final = "Asia/Shanghai"
+"""In which days are counted, where nobody says otherwise."""
 
 ON_LOAD: Final = 1
 """A variable is asked for when the dashboard is opened, over all time: releases differ in whether
@@ -109,7 +113,7 @@ def register(t: Texts) -> Variable:
 
 
 def _hidden() -> list[Variable]:
-    values = {"bucket": "tanyuan", "derived": "tanyuan_derived", "timezone": "Asia/Shanghai"}
+    values = {"bucket": BUCKET, "derived": f"{BUCKET}_derived", "timezone": TIMEZONE}
     return [
         {
             "name": name,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 from dashboards.builder import Dashboard
@@ -15,23 +16,36 @@ def to_json(dashboard: Dashboard) -> str:
     return json.dumps(dashboard, ensure_ascii=False, indent=1, sort_keys=True) + "\n"
 
 
-def files() -> dict[str, str]:
-    """Every file by its path, such as `zh/park-live.json`."""
+def as_built(dashboard: Dashboard) -> Dashboard:
+    """The dashboard itself, which counts days in Shanghai and reads the usual bucket."""
+    return dashboard
+
+
+def files(change: Callable[[Dashboard], Dashboard] = as_built) -> dict[str, str]:
+    """Every file by its path, such as `zh/park-live.json`.
+
+    Args:
+        change: What is made of each dashboard first, such as for another zone.
+    """
     return {
-        f"{language}/{name}.json": to_json(build(language))
+        f"{language}/{name}.json": to_json(change(build(language)))
         for language in LANGUAGES
         for name, build in DASHBOARDS.items()
     }
 
 
-def write(folder: Path) -> list[Path]:
+def write(folder: Path, change: Callable[[Dashboard], Dashboard] = as_built) -> list[Path]:
     """Write every file below a folder; what it says already stays untouched.
+
+    Args:
+        folder: Where.
+        change: As in `files`.
 
     Returns:
         The files that are new or changed.
     """
     changed = []
-    for name, text in files().items():
+    for name, text in files(change).items():
         path = folder / name
         if path.is_file() and path.read_text(encoding="utf-8") == text:
             continue

@@ -6,6 +6,7 @@ from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
+from zoneinfo import available_timezones
 
 import click
 
@@ -46,15 +47,37 @@ def list_(json_out: bool) -> int:
     return 0
 
 
+def _zone(_context: click.Context, _parameter: click.Parameter, name: str | None) -> str | None:
+    """The name of a zone, if there is one of that name."""
+    if name is not None and name not in available_timezones():
+        raise click.BadParameter(
+            f"wanted the name of a time zone, such as Europe/Berlin, found {name!r}."
+        )
+    return name
+
+
+ZONE = click.option(
+    "--timezone",
+    callback=_zone,
+    help="In which days are counted, such as Europe/Berlin; else Asia/Shanghai.",
+)
+
+
 @dashboards.command()
 @click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
+@ZONE
+@click.option("--bucket", help="Of readings in InfluxDB; else tanyuan.")
 @as_json
-def write(folder: Path, json_out: bool) -> int:
+def write(folder: Path, timezone: str | None, bucket: str | None, json_out: bool) -> int:
     """Write every dashboard below the folder DIR, as zh/NAME.json and en/NAME.json."""
+    from api.publishing import for_buckets
+    from dashboards.builder import BUCKET
     from dashboards.writing import files
     from dashboards.writing import write as write_files
 
-    changed = write_files(folder)
+    changed = write_files(
+        folder, lambda dashboard: for_buckets(dashboard, bucket or BUCKET, timezone)
+    )
     said = {"folder": str(folder), "files": len(files()), "changed": len(changed)}
     print_document(said, as_json=json_out)
     return 0
@@ -64,7 +87,7 @@ def write(folder: Path, json_out: bool) -> int:
 @click.option("--url", help="Of Grafana; else $TANYUAN_GRAFANA_URL.")
 @click.option("--language", type=LANGUAGE, default="both", show_default=True)
 @click.option("--folder", help="Title of the folder they are put into.")
-@click.option("--timezone", help="In which days are counted, such as Asia/Shanghai.")
+@ZONE
 @click.option("--annotations", is_flag=True, help="Also mark the events of the last 31 days.")
 @as_json
 @click.pass_context

@@ -11,6 +11,7 @@ from dashboards.catalog import DASHBOARDS
 from dashboards.layout import LayoutError, Row
 from dashboards.texts import LANGUAGES, TextMissing, Texts, all_texts
 from dashboards.writing import files, write
+from tests.acceptance.running import call
 from tests.dashboards.asking import panel_queries, variables_in
 
 FOLDER = Path(dashboards.__file__).parent / "json"
@@ -36,6 +37,47 @@ def test_committed_files_are_what_the_code_builds():
 def test_writing_twice_changes_nothing(tmp_path):
     assert len(write(tmp_path)) == 2 * len(DASHBOARDS)
     assert write(tmp_path) == []
+
+
+def constants(file):
+    board = json.loads(file.read_text(encoding="utf-8"))
+    return {v["name"]: (v["query"], v["current"]["value"], v["options"][0]["value"])
+            for v in board["templating"]["list"] if v["type"] == "constant"}  # fmt: skip
+
+
+def test_the_command_writes_what_is_committed_unless_it_is_told_otherwise(tmp_path):
+    done = call(None, "dashboards", "write", str(tmp_path), "--json")
+
+    assert (done.status, done.document["changed"]) == (0, len(files()))
+    written = {
+        path.relative_to(tmp_path).as_posix(): path.read_text(encoding="utf-8")
+        for path in tmp_path.rglob("*.json")
+    }
+    assert written == files()
+
+
+def test_files_for_another_park_count_its_days_and_read_its_buckets(tmp_path):
+    options = ("--timezone", "Europe/Berlin", "--bucket", "werk", "--json")
+    done = call(None, "dashboards", "write", str(tmp_path), *options)
+
+    assert done.status == 0, done.err
+    written = sorted(tmp_path.rglob("*.json"))
+    assert len(written) == len(files())
+    for file in written:
+        assert constants(file) == {
+            "timezone": ("Europe/Berlin",) * 3,
+            "bucket": ("werk",) * 3,
+            "derived": ("werk_derived",) * 3,
+        }
+
+
+def test_a_zone_that_does_not_exist_is_refused_before_anything_is_written(tmp_path):
+    done = call(None, "dashboards", "write", str(tmp_path), "--timezone", "Mars/Base")
+
+    assert done.status == 2
+    assert "Europe/Berlin" in done.err
+    assert "'Mars/Base'" in done.err
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("dashboard", BOTH)
