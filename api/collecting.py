@@ -69,7 +69,7 @@ VERIFY_AT = "0 3 * * sun"
 """When the journal is read through, in UTC."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Collector:
     """The parts of a process that only collects."""
 

@@ -1,0 +1,101 @@
+"""Every metric that deploy/README.md says to watch is given by the processes it is about."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+from types import SimpleNamespace
+
+import pytest
+from prometheus_client import CollectorRegistry, generate_latest
+
+from api.collecting import Collector
+from api.home import Home
+from api.projecting import Projecting
+from api.roles import COLLECT, LISTEN, PROJECT, SCHEDULE, SERVE, UP
+from api.services import open_services
+from api.settings import load_settings
+from api.status import metrics_text
+from ingest.journal import Journal
+from ingest.listener import ListenerCounts
+from ingest.subscriber import SubscriberCounts
+from tests.acceptance.running import make_home
+from tests.api.test_backup import SITE, fill
+from tests.deploy.brokers import DEPLOY
+from tests.shape import needs_embedded
+
+pytestmark = needs_embedded("the parts are joined by hand here")
+
+README = (DEPLOY / "README.md").read_text(encoding="utf-8")
+
+KEEPS_A_JOURNAL = {LISTEN, COLLECT, UP}
+OPENS_STORE_AND_LEDGER = {PROJECT, SERVE, SCHEDULE, UP}
+GIVEN_BY = {
+    "tanyuan_store_up": OPENS_STORE_AND_LEDGER,
+    "tanyuan_ledger_up": OPENS_STORE_AND_LEDGER,
+    "tanyuan_leads": {SCHEDULE},
+    "tanyuan_journal_lag_messages": {PROJECT},
+    "tanyuan_journal_refused_batches": KEEPS_A_JOURNAL,
+    "tanyuan_projector_lag_messages": OPENS_STORE_AND_LEDGER,
+    "tanyuan_dirty_ranges": OPENS_STORE_AND_LEDGER,
+    "tanyuan_disk_free_bytes": KEEPS_A_JOURNAL | OPENS_STORE_AND_LEDGER,
+    "tanyuan_journal_days_left": KEEPS_A_JOURNAL,
+    "tanyuan_quarantine_open": OPENS_STORE_AND_LEDGER,
+    "tanyuan_meters": OPENS_STORE_AND_LEDGER,
+    "tanyuan_meters_live": OPENS_STORE_AND_LEDGER,
+    "tanyuan_oldest_reading_age_seconds": OPENS_STORE_AND_LEDGER,
+    "tanyuan_subscriber_connected": {COLLECT, UP},
+    "tanyuan_subscriber_journal_refusals_total": {COLLECT, UP},
+    "tanyuan_listener_journal_refusals_total": {LISTEN, UP},
+    "tanyuan_listener_refused_auth_total": {LISTEN, UP},
+    "tanyuan_projector_conflicts_total": {PROJECT, UP},
+    "tanyuan_projector_errors_total": {PROJECT, UP},
+}
+"""Which processes give a metric; of the subscriber only with an outside broker."""
+
+SUBSCRIBER = SimpleNamespace(counts=SubscriberCounts(), connected=True, last_error=None)
+LISTENER = SimpleNamespace(counts=ListenerCounts())
+
+
+def of_collector(home, role):
+    with Journal(home / "journal", min_free_bytes=0) as journal:
+        given = Collector(
+            load_settings(home, environ={}), Home(home), role, journal, datetime.now(UTC)
+        )
+        given.listener = LISTENER if role is LISTEN else None
+        given.subscriber = SUBSCRIBER if role is COLLECT else None
+        registry = CollectorRegistry()
+        registry.register(given)
+        return generate_latest(registry).decode()
+
+
+def of_part(home, role):
+    with open_services(load_settings(home, environ={})) as given:
+        given.role = role
+        if role is UP:
+            given.listener, given.subscriber = LISTENER, SUBSCRIBER
+        else:
+            given.journal = given.projector = None
+        if role is PROJECT:
+            given.projecting = Projecting(given)
+        if role is SCHEDULE:
+            given.leading = SimpleNamespace(leads=True)
+        return metrics_text(given).decode()
+
+
+@pytest.mark.parametrize(
+    "role", [UP, LISTEN, COLLECT, PROJECT, SERVE, SCHEDULE], ids=lambda role: role.name
+)
+def test_every_process_gives_the_metrics_that_are_about_it(tmp_path, role):
+    home = make_home(tmp_path / "home", SITE)
+    fill(home, 300)
+    text = of_collector(home, role) if role in (LISTEN, COLLECT) else of_part(home, role)
+    given = set(re.findall(r"# TYPE (\S+) ", text))
+
+    assert {name for name in GIVEN_BY if role in GIVEN_BY[name]} == given & set(GIVEN_BY)
+
+
+def test_list_of_what_to_watch_is_that_of_the_processes():
+    rows = re.search(r"## What to watch\n(.*?)\n## ", README, re.DOTALL)[1]
+
+    assert set(re.findall(r"tanyuan_[a-z_]+[a-z]", rows)) == set(GIVEN_BY)
