@@ -13,14 +13,14 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 
 import numpy as np
 
 from api.dirty_groups import together
-from api.executors import Executor, Inline, Promise
+from api.executors import ComputeUnavailable, Executor, Inline, Promise
 from api.stored_tasks import (
     StoredTask,
     emit_stored,
@@ -65,6 +65,10 @@ _INLINE = Inline()
 _STEP = timedelta(microseconds=1)
 
 
+class NotOurs(ComputeUnavailable):
+    """Another process makes the hours now."""
+
+
 @dataclass(frozen=True, slots=True)
 class Worked:
     """What one round of recomputation did."""
@@ -85,12 +89,15 @@ class Recompute:
     extra: Mapping[str, RegisterType] = field(default_factory=dict)
     executor: Executor = field(default_factory=Inline)
     """Who does the tasks of rounds with many of them."""
+    still_ours: Callable[[], bool] = lambda: True
+    """Whether this process may make hours now, such as while it holds a lease."""
     on_made: Callable[[Site, Sequence[Window]], None] | None = None
     """Is told which hours were made again, once they are all in the store."""
     begun: int = 0
     """Rounds that began, for whoever waits for one that begins after now."""
     finished: int = 0
     """The number of the last round that ended well."""
+    _owed: list[tuple[str, Period]] = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _perday: Mapping[str, float] = field(default_factory=dict)
     _counted_until: float = 0.0
@@ -107,20 +114,46 @@ class Recompute:
             yield
 
     def work_off(self) -> Worked:
-        """Recompute everything that is dirty now; safe to call again after a crash anywhere."""
+        """Recompute everything that is dirty now; safe to call again after a crash anywhere.
+
+        Raises:
+            NotOurs: Another process makes hours now. What this one was at is dirty again.
+        """
         with self._lock:
+            self.settle()
             self.begun += 1
             dirty = self.ledger.dirty()
             windows = hours = 0
-            for site, ranges in self._by_site(dirty):
-                found = self._windows(site, ranges)
-                windows += len(found)
-                hours += self._make(site, found)
-                if self.on_made is not None and found:
-                    self.on_made(site, found)
+            try:
+                for site, ranges in self._by_site(dirty):
+                    found = self._windows(site, ranges)
+                    windows += len(found)
+                    hours += self._make(site, found)
+                    if self.on_made is not None and found:
+                        self.on_made(site, found)
+            finally:
+                if not self.still_ours():
+                    # Others may have made these hours from newer readings, and then we saved ours.
+                    self._owed += [(each.meter, each.period) for each in dirty]
+                    self.settle()
+            self._check_ours()
             self.ledger.clear_dirty(dirty)
             self.finished = self.begun
             return Worked(len(dirty), windows, hours)
+
+    def settle(self) -> None:
+        """Mark as dirty what was at work when another process took over.
+
+        Raises:
+            LedgerUnavailable: It is remembered; call again.
+        """
+        if self._owed:
+            self.ledger.mark_dirty(self._owed)
+            self._owed.clear()
+
+    def _check_ours(self) -> None:
+        if not self.still_ours():
+            raise NotOurs("Another process makes the hours now; this one begins nothing more.")
 
     def _by_site(self, dirty: Iterable[Dirty]) -> Iterator[tuple[Site, list[Dirty]]]:
         sites = self.sites()
@@ -227,10 +260,21 @@ class Recompute:
 
         Emissions that may need the energy of several pieces are made once all of it is saved.
         """
-        pieces = list(self._pieces(site, tasks, registers, opening))
-        made = sum(_all_done(self.executor, make_stored, (piece for piece, _ in pieces)))
-        rest = (piece.for_the_rest(spans) for piece, spans in pieces if spans)
-        for _ in _all_done(self.executor, emit_stored, rest):
+        later: list[StoredTask] = []
+
+        def pieces() -> Iterator[StoredTask]:
+            for piece, spans in self._pieces(site, tasks, registers, opening):
+                if spans:
+                    later.append(piece.for_the_rest(spans))
+                yield piece
+
+        def rest() -> Iterator[StoredTask]:
+            for piece in later:
+                self._check_ours()
+                yield piece
+
+        made = sum(_all_done(self.executor, make_stored, pieces()))
+        for _ in _all_done(self.executor, emit_stored, rest()):
             pass
         return made
 
@@ -244,6 +288,7 @@ class Recompute:
         """What each task is handed, and the hours whose emissions must wait."""
         shared: Shared | None = None
         for task in tasks:
+            self._check_ours()
             shared = self._shared(site, task, shared)
             complete, spans = task.complete(registers), task.spans
             now = {name: span for name, span in spans.items() if name in complete}
@@ -316,6 +361,7 @@ class Recompute:
 
     def _save(self, site: Site, task: Task, made: MadeHours, emitted_too: Iterable[str]) -> None:
         """Put the hours of a task in place, and the emissions of the same hours."""
+        self._check_ours()
         save_energy(self.store, site, task.points, task.asked, made.energy)
         spans = task.spans
         rest = [p for p in task.points if p.id in spans and p.id not in emitted_too]
@@ -328,12 +374,18 @@ def _all_done(
 ) -> Iterator[int]:
     """What came of each task, in their order."""
     under_way: deque[Promise[int]] = deque()
-    for task in tasks:
-        under_way.append(executor.submit(function, task))
-        while len(under_way) > executor.ahead:
+    try:
+        for task in tasks:
+            under_way.append(executor.submit(function, task))
+            while len(under_way) > executor.ahead:
+                yield under_way.popleft().result()
+        while under_way:
             yield under_way.popleft().result()
-    for promise in under_way:
-        yield promise.result()
+    finally:
+        # After a failure the others still save: the next round must not begin before they are done.
+        for promise in under_way:
+            with suppress(Exception):
+                promise.result()
 
 
 def _in_order(

@@ -11,7 +11,7 @@ import threading
 
 from api.indicator_writer import IndicatorWriter
 from api.jobs import Timetable
-from api.leases import TERM_S, Lease, process_name
+from api.leases import TERM_S, Lease, process_name, renewing
 from api.services import Services
 from metering.ledger.port import LedgerUnavailable
 from metering.store.port import StoreUnavailable
@@ -35,6 +35,7 @@ class Leading:
         self._timetable: Timetable | None = None
         self._writer: IndicatorWriter | None = None
         self._stop = threading.Event()
+        given.recompute.still_ours = lambda: self._lease.held
         self._thread: threading.Thread | None = None
 
     @property
@@ -56,7 +57,10 @@ class Leading:
     def _run(self) -> None:
         try:
             while not self._stop.is_set():
-                self.look()
+                try:
+                    self.look()
+                except Exception:
+                    log.exception("leading: a fault of ours; tried again")
                 self._stop.wait(self._pause_s)
         finally:
             self._end()
@@ -73,9 +77,13 @@ class Leading:
 
     def _begin(self) -> None:
         try:
-            self._given.apply()
+            with renewing([self._lease]):
+                self._given.recompute.settle()
+                self._given.apply()
         except (StoreUnavailable, LedgerUnavailable) as error:
             log.warning("leading waits: %s", error)
+            return
+        if not self._lease.held:
             return
         log.info("leading")
         if self._given.settings.writes_indicators:

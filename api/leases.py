@@ -13,13 +13,21 @@ import logging
 import os
 import secrets
 import socket
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+from api.home import HomeBusy
 from metering.ledger.port import Ledger, LedgerUnavailable
 
 log = logging.getLogger(__name__)
+
+
+class LeaseTaken(HomeBusy):
+    """What wants nobody else to work cannot go on, because somebody does."""
+
 
 TERM_S = 15.0
 """A lease that nobody renewed for so long may be taken."""
@@ -98,6 +106,70 @@ class Lease:
         if found != self._seen:
             self._seen, self._seen_since = found, now
         return now - self._seen_since > self.term_s
+
+
+@contextmanager
+def renewing(leases: Sequence[Lease]) -> Iterator[None]:
+    """Renew leases in a thread until the block ends, while this one is busy."""
+    stop = threading.Event()
+
+    def renew() -> None:
+        while not stop.wait(min(lease.term_s for lease in leases) / 5):
+            for lease in leases:
+                lease.hold()
+
+    thread = threading.Thread(target=renew, name="leases", daemon=True)
+    if leases:
+        thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        if leases:
+            thread.join()
+
+
+def lease_names(journals: Iterable[str]) -> list[str]:
+    """The leases of those who make hours and who move journals into the store."""
+    return ["schedule", *(f"project/{name}" for name in sorted(journals))]
+
+
+@contextmanager
+def alone(ledger: Ledger, names: Sequence[str], what: str) -> Iterator[Callable[[], None]]:
+    """Hold leases while something is done to a store that nobody else may work on.
+
+    Args:
+        ledger: Where they are.
+        names: Which.
+        what: What is done, for the message, such as `rebuild`.
+
+    Yields:
+        Raises `LeaseTaken` where one was lost; to be asked now and then.
+
+    Raises:
+        LeaseTaken: Another process has one.
+    """
+    holder = process_name()
+    leases = [Lease(ledger, name, holder) for name in names]
+
+    def check() -> None:
+        for lease in leases:
+            if not lease.held:
+                raise LeaseTaken(
+                    f"Another process has the lease {lease.name!r}. Stop every `project`, "
+                    f"`schedule` and `up` of the installation, wait 15 s, then {what}; those that "
+                    "`listen` or `collect` go on."
+                )
+
+    try:
+        for lease in leases:
+            lease.hold()
+        check()
+        with renewing(leases):
+            yield check
+    finally:
+        for lease in leases:
+            lease.release()
 
 
 def _read(text: str | None) -> tuple[str | None, int]:

@@ -62,7 +62,11 @@ class Rounds:
 
 def rounds_of(ledger: Ledger) -> Rounds:
     """The rounds as they were last said."""
-    begun, _, finished = (ledger.get(_ROUNDS) or "0 0").partition(" ")
+    return _parsed(ledger.get(_ROUNDS))
+
+
+def _parsed(text: str | None) -> Rounds:
+    begun, _, finished = (text or "0 0").partition(" ")
     return Rounds(int(begun), int(finished))
 
 
@@ -166,11 +170,19 @@ class Line:
             with span("recompute"):
                 self.recompute.work_off()
             return
-        before = rounds_of(self.ledger)
-        self.ledger.put(_ROUNDS, f"{before.begun + 1} {before.finished}")
+        begun = self._count(lambda was: Rounds(was.begun + 1, was.finished)).begun
         with span("recompute"):
             self.recompute.work_off()
-        self.ledger.put(_ROUNDS, f"{before.begun + 1} {before.begun + 1}")
+        self._count(lambda was: Rounds(max(was.begun, begun), max(was.finished, begun)))
+
+    def _count(self, change: Callable[[Rounds], Rounds]) -> Rounds:
+        """Count rounds, whoever else counts too; never backwards."""
+        while True:
+            text = self.ledger.get(_ROUNDS)
+            now = change(_parsed(text))
+            value = f"{now.begun} {now.finished}"
+            if value == text or self.ledger.swap(_ROUNDS, expected=text, value=value):
+                return now
 
     def catch_up(self, wait_s: float) -> Behind | None:
         """Include everything that was acknowledged before this call.

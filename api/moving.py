@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 
 from api.answers import Document
 from api.catalog import APPLIED
 from api.home import Home, HomeBusy
 from api.journals import registered
+from api.leases import alone, lease_names
 from api.services import open_store
 from api.settings import Settings, SettingsError
 from ingest.journal import Journal
@@ -33,7 +34,7 @@ def copy_between(
 
     Raises:
         SettingsError: The kinds are the same, or what it takes to reach InfluxDB is not set.
-        HomeBusy: A running process owns the home.
+        HomeBusy: A running process owns the home, or works on the store.
         StoreUnavailable: One of them did not answer; copy again.
     """
     if source == target:
@@ -56,9 +57,16 @@ def copy_between(
         stack.enter_context(home.owned())
         ledger = open_ledger(settings.ledger_url)
         stack.callback(ledger.close)
+        check = stack.enter_context(alone(ledger, lease_names(registered(ledger)), "copy"))
         first, second = (_opened(settings, home, kind, stack) for kind in (source, target))
-        copied = copy_store(first, second, lambda what, done: say(_progress(what, done)))
-        journals = _carry_on(home, ledger, first, second)
+        positions = _positions(home, ledger, first)
+
+        def told(what: str, done: Copied) -> None:
+            check()
+            say(_progress(what, done))
+
+        copied = copy_store(first, second, told)
+        journals = _carry_on(ledger, positions, first, second)
         return {
             "from": source,
             "to": target,
@@ -81,16 +89,23 @@ def _progress(what: str, done: Copied) -> str:
     return f"{what}: {done.readings} readings, {done.superseded} superseded, {done.hours} hours"
 
 
-def _carry_on(
-    home: Home, ledger: Ledger, source: ReadingStore, target: ReadingStore
-) -> list[Document]:
-    """Let the target go on where the source is, and not at the beginning of every journal."""
+def _positions(home: Home, ledger: Ledger, source: ReadingStore) -> dict[str, int]:
+    """Up to where each journal is in a store, before it is read: at least so much is copied."""
     names = set(registered(ledger))
     if home.journal.is_dir():
         names.add(Journal.open_read_only(home.journal).journal_id)
+    return {
+        journal: ledger.position(store_id=source.store_id, journal=journal)
+        for journal in sorted(names)
+    }
+
+
+def _carry_on(
+    ledger: Ledger, positions: Mapping[str, int], source: ReadingStore, target: ReadingStore
+) -> list[Document]:
+    """Let the target go on where the source was, and not at the beginning of every journal."""
     found: list[Document] = []
-    for journal in sorted(names):
-        at = ledger.position(store_id=source.store_id, journal=journal)
+    for journal, at in positions.items():
         there = ledger.position(store_id=target.store_id, journal=journal)
         ledger.save_position(max(at, there), store_id=target.store_id, journal=journal)
         found.append({"journal": journal, "sequence": max(at, there)})

@@ -5,13 +5,13 @@ from __future__ import annotations
 import heapq
 import itertools
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
 from api.answers import Document
 from api.home import Home, HomeBusy
-from api.leases import Lease, process_name
+from api.leases import LeaseTaken, alone, lease_names
 from api.roles import SCHEDULE, UP, Role
 from api.services import Services, open_services
 from api.settings import Settings
@@ -49,11 +49,12 @@ def rebuild_home(settings: Settings) -> Document:
         with home.owned():
             moved = _set_aside(home)
     with open_services(settings, _role(settings, home)) as services, ExitStack() as stack:
-        journals = _journals(services, stack)
+        journals, check = _journals(services, stack)
+        services.recompute.still_ours = _holds(check)
         services.ledger.forget_positions()
         services.store.clear()
         services.catalog.apply(services.store, services.registry)
-        messages = _project_all(services, journals)
+        messages = _project_all(services, journals, check)
         services.recompute.work_off()
         readings = sum(each.count for each in services.store.summaries())
         return {
@@ -70,24 +71,28 @@ def _role(settings: Settings, home: Home) -> Role:
     return UP if alone else SCHEDULE
 
 
-def _journals(services: Services, stack: ExitStack) -> list[MessageJournal]:
-    """Every journal of the installation, once nobody else works on the store.
+def _holds(check: Callable[[], None]) -> Callable[[], bool]:
+    def holds() -> bool:
+        try:
+            check()
+        except LeaseTaken:
+            return False
+        return True
+
+    return holds
+
+
+def _journals(
+    services: Services, stack: ExitStack
+) -> tuple[list[MessageJournal], Callable[[], None]]:
+    """Every journal of the installation, once nobody else works on the store; and a check of that.
 
     Raises:
         HomeBusy: Somebody does.
     """
     places = services.journals.places() if services.line.shared else {}
-    holder = process_name()
-    working = ["schedule", *(f"project/{name}" for name in places)] if places else []
-    for name in working:
-        lease = Lease(services.ledger, name, holder)
-        if not lease.hold():
-            raise HomeBusy(
-                f"Another process has the lease {name!r}. Stop every `project`, `schedule` and "
-                "`up` of the installation, wait 15 s, then rebuild; those that `listen` or "
-                "`collect` go on."
-            )
-        stack.callback(lease.release)
+    names = lease_names(places) if places else []
+    check = stack.enter_context(alone(services.ledger, names, "rebuild"))
     inside = [place for place in places.values() if place.projects and not place.stopped]
     if inside:
         raise HomeBusy(
@@ -99,17 +104,24 @@ def _journals(services: Services, stack: ExitStack) -> list[MessageJournal]:
         remote = services.journals.remote(place)
         remote.ask_last()
         found.append(remote)
-    return found
+    return found, check
 
 
-def _project_all(services: Services, journals: Sequence[MessageJournal]) -> int:
-    """Move every message into the store, in the order of (arrival, journal, sequence)."""
+def _project_all(
+    services: Services, journals: Sequence[MessageJournal], check: Callable[[], None]
+) -> int:
+    """Move every message into the store, in the order of (arrival, journal, sequence).
+
+    Raises:
+        LeaseTaken: Another process began to work on the store; rebuild again.
+    """
     store_id, moved = services.store.store_id, 0
     merged = heapq.merge(
         *(_messages(journal) for journal in journals),
         key=lambda each: (each[1].received_at, each[0], each[1].sequence),
     )
     while batch := list(itertools.islice(merged, BATCH)):
+        check()
         for name in sorted({name for name, _ in batch}):
             records = [record for of, record in batch if of == name]
             decoded = decode_sparing(records, services.context, journal=name)

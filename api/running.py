@@ -63,6 +63,10 @@ def _apply_later(services: Services, stop: threading.Event) -> None:
             services.apply()
         except (StoreUnavailable, LedgerUnavailable):
             continue
+        except Exception:
+            log.exception("definitions are not applied: a fault of ours; tried again in a minute")
+            stop.wait(60.0)
+            continue
         log.info("the store is back, definitions are applied")
         return
 

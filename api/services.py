@@ -66,6 +66,8 @@ class Services:
     line: Line
     context: Context
     started_at: datetime
+    patient: bool = False
+    """Whether it was opened without regard to the store."""
     applied: bool = False
     """Whether nothing is left that other definitions made."""
     run_token: str = field(default_factory=lambda: secrets.token_urlsafe(24))
@@ -114,7 +116,17 @@ class Services:
         return document | {"behind": found}
 
     def catch_up(self) -> Behind | None:
-        """Include everything acknowledged before now, or say what is missing."""
+        """Include everything acknowledged before now, or say what is missing.
+
+        Raises:
+            StoreUnavailable: It was away when this process started, and holds hours of other
+                definitions still.
+        """
+        if self.patient and not self.applied:
+            raise StoreUnavailable(
+                "The store was away when this process started; hours of definitions that may have "
+                "changed are let go of first. Ask again in some seconds."
+            )
         wait = self.settings.answer_wait_s if self.line.moving else float("inf")
         return self.line.catch_up(wait)
 
@@ -129,7 +141,8 @@ class Services:
         changed = self.catalog.load(now=self.now())
         self.registry = registry
         self.context = Context.of(self.catalog.sites().values(), self.profiles)
-        self.apply()
+        if self.leading is None or self.leading.leads:  # who leads next applies them itself
+            self.apply()
         return changed
 
     def apply(self) -> None:
@@ -192,6 +205,7 @@ def open_services(
             except StoreUnavailable as error:
                 if not patient:
                     raise
+                services.patient = True
                 log.warning("the store is away, what comes is kept meanwhile: %s", error)
         yield services
 

@@ -83,10 +83,9 @@ def part(services: Services, reload: list[Callable[[], list[str]]]) -> Iterator[
             services.projecting = projecting
             reload[0] = projecting.reload
         if role is SCHEDULE:
-            leading = Leading(services)
+            leading = services.leading = Leading(services)
             leading.start()
             stack.callback(leading.stop)
-            services.leading = leading
         app = create_app(services)
         instrument(app)
         if role is SERVE:

@@ -86,6 +86,9 @@ class Opening(Protocol):
     It holds what the server wants to know of who asks, such as a token.
     """
 
+    def __hash__(self) -> int:
+        """The same for the same place."""
+
     def __call__(self) -> ReadingStore:
         """Open it.
 

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from api.catalog import Catalog
-from api.compute import Recompute
+from api.compute import NotOurs, Recompute
 from carbon.factor_files import load_registry
 from metering.ledger.sql_ledger import open_ledger
 from metering.periods import Period
@@ -165,6 +165,51 @@ def test_a_wrong_clock_has_no_hours_made_between_it_and_the_others():
     assert {w.register for w in seen} == {"active_import", "heat"}
     assert min(w.hours.start for w in seen) >= START
     assert max(w.hours.end for w in seen) < START + timedelta(days=90)
+
+
+def test_a_round_that_another_process_took_over_is_dirty_again():
+    rows = history(np.random.default_rng(11))
+    whole, stale = Bench(), Bench()
+    whole.add(rows)
+    whole.recompute.work_off()
+    stale.add(rows[:200])
+    # It leads when it begins and does not when it is done, as after a stop of the whole machine.
+    leads = iter([True])
+    stale.recompute.still_ours = lambda: next(leads, False)
+    with pytest.raises(NotOurs, match="begins nothing more"):
+        stale.recompute.work_off()
+
+    # Whoever leads now had cleared what it made; what the other one saved late is made again.
+    assert stale.ledger.count_dirty() > 0
+    stale.add(rows[200:])
+    stale.recompute.still_ours = lambda: True
+    stale.recompute.work_off()
+    got, wanted = stale.bits(), whole.bits()
+    count = stale.ledger.count_dirty()
+    whole.close()
+    stale.close()
+    assert got == wanted
+    assert count == 0
+
+
+def test_what_a_leader_was_at_is_dirty_again_also_when_the_new_one_cleared_it():
+    bench = Bench()
+    bench.add(history(np.random.default_rng(12)))
+    real, replaced = bench.store.replace, []
+
+    def taken_over(kind, series, *, spans):
+        real(kind, series, spans=spans)
+        if not replaced:
+            replaced.append(kind)
+            bench.ledger.clear_dirty(bench.ledger.dirty())  # the new leader made all of it
+            bench.recompute.still_ours = lambda: False
+
+    bench.store.replace = taken_over
+    with pytest.raises(NotOurs):
+        bench.recompute.work_off()
+    count = bench.ledger.count_dirty()
+    bench.close()
+    assert count > 0
 
 
 def test_exchange_conserves_energy_on_both_sides_and_knows_nothing_between():

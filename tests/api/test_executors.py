@@ -19,6 +19,7 @@ import api.cluster
 import api.compute
 import api.windows
 from api.cluster import Dask
+from api.compute import _all_done
 from api.executors import (
     RUNNING,
     ComputeUnavailable,
@@ -295,6 +296,14 @@ def test_a_store_that_stops_while_workers_save_leaves_all_dirty(services, expect
 def test_a_task_that_kills_every_worker_is_given_up_with_a_reason(pool):
     with pytest.raises(ComputeUnavailable, match="TANYUAN_WORKERS=0"):
         pool.submit(os._exit, 1).result()
+
+
+def test_a_round_that_fails_ends_when_all_its_tasks_have_ended(pool, tmp_path):
+    done = tmp_path / "done"
+    slow = f"__import__('time').sleep(1.5) or open({str(done)!r}, 'w').close()"
+    with pytest.raises(ValueError, match="invalid literal"):
+        list(_all_done(pool, eval, ["int('x')", slow]))
+    assert done.exists()
 
 
 def test_an_error_of_a_task_is_its_own(pool):

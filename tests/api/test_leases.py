@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import time
+from contextlib import suppress
+
 import pytest
 
-from api.leases import Lease, process_name
+from api.leases import Lease, LeaseTaken, alone, lease_names, process_name, renewing
 from metering.ledger.port import LedgerUnavailable
 from metering.ledger.sql_ledger import open_ledger
 
@@ -103,3 +106,43 @@ def test_a_note_that_cannot_be_read_is_taken_once_it_has_stood_still(ledger):
 
 def test_no_two_processes_have_one_name():
     assert process_name() != process_name()
+
+
+def test_leases_are_renewed_while_their_holder_is_busy(ledger):
+    mine = Lease(ledger, "schedule", "busy", term_s=1.0)
+    other = Lease(ledger, "schedule", "other", term_s=1.0)
+    assert mine.hold()
+    with renewing([mine]):
+        end = time.monotonic() + 3
+        while time.monotonic() < end:
+            assert not other.hold()
+            time.sleep(0.1)
+    assert mine.held
+
+
+def test_who_wants_to_be_alone_is_refused_while_another_works_and_told_when_it_lost(ledger):
+    assert lease_names(["b", "a"]) == ["schedule", "project/a", "project/b"]
+    worker = Lease(ledger, "project/a", "worker")
+    assert worker.hold()
+    with (
+        pytest.raises(LeaseTaken, match=r"'project/a'.*then copy"),
+        alone(ledger, lease_names(["a"]), "copy"),
+    ):
+        pass
+    assert Lease(ledger, "schedule", "next").hold()  # nothing was kept of what was refused
+    ledger.swap("lease/schedule", expected=ledger.get("lease/schedule"), value=None)
+    worker.release()
+
+    with alone(ledger, lease_names(["a"]), "copy") as check:
+        check()
+        assert not worker.hold()
+        ledger.put("lease/project/a", '{"holder": "a thief", "beat": 1}')
+        lost = None
+        end = time.monotonic() + 30
+        while lost is None and time.monotonic() < end:
+            time.sleep(0.1)
+            with suppress(LeaseTaken):
+                check()
+                continue
+            lost = True
+        assert lost

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from api.leases import Lease
+from metering.ledger.sql_ledger import open_ledger
 from tests.acceptance.running import make_home
 from tests.api.test_backup import FACTORS, QUESTIONS, SITE, fill
 from tests.deploy.test_production import environment_run
@@ -58,3 +60,17 @@ def test_what_cannot_be_copied_is_refused_with_what_to_do(tmp_path):
     told = environment_run(home, named, "store", "copy", "duckdb", "influxdb")
     assert told.status == 1
     assert "Wanted a store to copy at" in told.err.replace("\n", " ")
+
+
+def test_a_store_is_not_copied_while_others_work_on_it(tmp_path):
+    home = make_home(tmp_path / "home", SITE)
+    fill(home, 10)
+    assert environment_run(home, {}, "rebuild").status == 0
+    ledger = open_ledger(f"sqlite:///{home / 'ledger.sqlite'}")
+    assert Lease(ledger, "schedule", "another").hold()
+    named = {"INFLUXDB_V2_ORG": "o", "INFLUXDB_V2_TOKEN": "t"}
+    told = environment_run(home, named, "store", "copy", "duckdb", "influxdb")
+    ledger.close()
+    assert told.status != 0
+    assert "'schedule'" in told.err
+    assert "then copy" in told.err.replace("\n", " ")

@@ -16,6 +16,7 @@ from api.leading import Leading
 from api.services import open_services
 from api.settings import load_settings
 from metering.periods import Period
+from metering.store.port import StoreUnavailable
 from tests.acceptance.running import make_home
 from tests.api.test_backup import SITE, fill
 
@@ -127,6 +128,34 @@ def test_a_leader_that_was_replaced_while_its_job_ran_does_not_count_its_run(ser
     (given_up,) = [run for run in found if run.status == "failed"]
     assert "another process leads now" in given_up.message
     assert not Claims(services.ledger, "third").missed("park", "quotas.daily", yesterday(services))
+
+
+def test_a_scheduler_that_does_not_lead_lets_go_of_nothing(services):
+    ever = Period(datetime(2000, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC))
+    before = len(services.store.series("energy", ever))
+    assert before > 0
+    services.leading = Leading(services, term_s=30.0)
+    file = services.home.path / "site.yaml"
+    file.write_text(file.read_text().replace("max_power_kw: 500", "max_power_kw: 501"))
+
+    assert services.reload() == ["park"]
+    assert len(services.store.series("energy", ever)) == before
+    assert services.ledger.count_dirty() == 0
+
+    services.leading.look()  # it leads now, lets go, and makes them again
+    assert services.leading.leads
+    assert services.catch_up() is None
+    assert len(services.store.series("energy", ever)) == before
+    services.leading.start()
+    services.leading.stop()
+
+
+def test_hours_of_old_definitions_are_no_answer_after_a_start_without_the_store(services):
+    services.patient, services.applied = True, False
+    with pytest.raises(StoreUnavailable, match="Ask again in some seconds"):
+        services.catch_up()
+    services.apply()
+    assert services.catch_up() is None
 
 
 def test_when_a_job_was_due_last_is_told_in_site_time(services):

@@ -22,6 +22,7 @@ from tests.influx_server import server
 
 pytestmark = [
     pytest.mark.slow,
+    pytest.mark.timeout(1500),
     pytest.mark.skipif(
         not shape.is_production(),
         reason="the year of the demonstration takes minutes in InfluxDB: make test-production",
