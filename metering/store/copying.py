@@ -1,13 +1,14 @@
 """From one store into another, through the port, so that any two fit together.
 
-Readings go month by month, hours subject by subject: neither is ever in memory as a whole.
+Readings go month by month and some meters at a time, hours subject by subject: neither is ever in
+memory as a whole.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TypeAlias
 from zoneinfo import ZoneInfo
 
@@ -18,10 +19,13 @@ from metering.readings import Readings
 from metering.store.port import ReadingStore, SeriesKind, Span
 
 Progress: TypeAlias = Callable[[str, "Copied"], None]
-"""Is told after every month and subject what was copied so far."""
+"""Is told after every piece and subject what was copied so far."""
 
 BATCH = 240_000
 """Readings added at once."""
+
+HELD = 2_000_000
+"""About so many readings are in memory, unless one meter has more of them in a month."""
 
 _UTC = ZoneInfo("UTC")
 _EVER = Period(datetime(1, 1, 1, tzinfo=UTC), datetime(9999, 12, 31, tzinfo=UTC))
@@ -50,15 +54,15 @@ def copy_store(
     Args:
         source: Is only read.
         target: Is written into.
-        progress: Is told after every month and subject.
+        progress: Is told after every piece of a month and after every subject.
 
     Raises:
         StoreUnavailable: One of them did not answer; the same call may be made again.
     """
     copied = Copied()
-    for month in _months_of_readings(source):
-        copied.readings += _add(target, source.read(month))
-        copied.superseded += _add(target, source.superseded(month))
+    for month, meters in _pieces(source):
+        copied.readings += _add(target, source.read(month, meters=meters))
+        copied.superseded += _add(target, source.superseded(month, meters=meters))
         if progress:
             progress(str(month), copied)
     for kind in _KINDS:
@@ -76,17 +80,27 @@ def copy_store(
     return copied
 
 
-def _months_of_readings(source: ReadingStore) -> Iterator[Period]:
-    """The months, in UTC, in which any register may have readings, oldest first."""
-    months: set[tuple[int, int]] = set()
+def _pieces(source: ReadingStore) -> Iterator[tuple[Period, list[str]]]:
+    """Months in UTC, oldest first, and meters of which that month is no more than can be held."""
+    months: dict[tuple[int, int], dict[str, float]] = {}
     for each in source.summaries():
-        at = each.first_read_at
-        year, month = at.year, at.month
+        days = max((each.last_read_at - each.first_read_at) / timedelta(days=1), 1.0)
+        year, month = each.first_read_at.year, each.first_read_at.month
         while (year, month) <= (each.last_read_at.year, each.last_read_at.month):
-            months.add((year, month))
+            rows = months.setdefault((year, month), {})
+            rows[each.meter] = rows.get(each.meter, 0.0) + min(31 / days, 1.0) * each.count
             year, month = year + month // 12, month % 12 + 1
-    for year, month in sorted(months):
-        yield Period.month(year, month, tz=_UTC)
+    for (year, month), rows in sorted(months.items()):
+        whole = Period.month(year, month, tz=_UTC)
+        part: list[str] = []
+        held = 0.0
+        for meter, count in sorted(rows.items()):
+            if part and held + count > HELD:
+                yield whole, part
+                part, held = [], 0.0
+            part.append(meter)
+            held += count
+        yield whole, part
 
 
 def _add(target: ReadingStore, rows: Readings) -> int:

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+import metering.store.copying
 from metering.readings import Flag, Readings
 from metering.store.copying import copy_store
 from metering.store.memory import MemoryStore
@@ -42,6 +43,24 @@ def answers(store):
         told(store.series("energy", EVER)),
         told(store.series("emissions", EVER)),
     )
+
+
+def test_of_many_meters_only_some_are_held_at_once(monkeypatch):
+    monkeypatch.setattr(metering.store.copying, "HELD", 5)
+    first, second, held = MemoryStore(), MemoryStore(), []
+    fill(first)
+    read = first.read
+
+    def noting(period, **options):
+        found = read(period, **options)
+        held.append(len(set(found.meter.tolist())))
+        return found
+
+    monkeypatch.setattr(first, "read", noting)
+    assert copy_store(first, second).readings == 89
+    assert max(held) == 1
+    monkeypatch.undo()
+    assert answers(second) == answers(first)
 
 
 @pytest.mark.parametrize(("source", "target"), PAIRS)
