@@ -35,6 +35,14 @@ def test_unit_is_one_that_systemd_takes(tmp_path, path):
     assert path.name not in done.stderr, done.stderr
 
 
+@pytest.mark.parametrize("name", ["tanyuan.service", "tanyuan@.service"])
+def test_unit_is_started_again_however_long_a_server_is_away(name):
+    text = (DEPLOY / "systemd" / name).read_text(encoding="utf-8")
+
+    assert "\nStartLimitIntervalSec=0\n" in text  # systemd: no limit to starts
+    assert "\nRestart=on-failure\n" in text
+
+
 def test_service_is_locked_in(tmp_path):
     analyze = program("systemd-analyze")
     shutil.copy(DEPLOY / "systemd" / "tanyuan.service", tmp_path)
