@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 
 import pytest
+from sqlalchemy import make_url
 
 from ingest.journal import Journal
 from tests import postgres_server
@@ -79,11 +81,16 @@ def test_meters_to_figures_through_the_shipped_broker_and_back_from_a_backup(
     made = saved(home, tmp_path / "b.tar.zst")
     assert made["store"] == {"kind": "influxdb", "included": False}
     assert made["ledger"]["included"] is False  # PostgreSQL stays where it is
+    dump = tmp_path / "ledger.dump"
+    postgres_tool("pg_dump", "-Fc", "-f", str(dump), ledger=ledger)
     chain = Journal.open_read_only(home / "journal").verify()
     shutil.rmtree(home)
+    name = make_url(ledger).database
+    assert postgres_server.server().new_database(name) == ledger  # an empty one in its place
     for bucket in ("tanyuan", "tanyuan_derived"):
         influx.drop(bucket)
 
+    postgres_tool("pg_restore", "--no-owner", "-d", name, str(dump), ledger=ledger)
     restored = environment_run(home, settings, "restore", str(tmp_path / "b.tar.zst"), "--json")
 
     assert restored.status == 0, restored.err
@@ -91,6 +98,16 @@ def test_meters_to_figures_through_the_shipped_broker_and_back_from_a_backup(
     assert Journal.open_read_only(home / "journal").verify() == chain
     assert environment_run(home, settings, *QUESTION).out == before
     assert environment_run(home, settings, "doctor", "--json").status == 0
+
+
+def postgres_tool(name, *arguments, ledger):
+    """Run one of PostgreSQL's own programs on the database of a ledger."""
+    if shutil.which(name) is None:
+        pytest.skip(f"{name} is not here (Debian: postgresql-client)")
+    url = make_url(ledger)
+    reach = {"PGHOST": url.host, "PGPORT": str(url.port), "PGUSER": url.username,
+             "PGPASSWORD": url.password, "PGDATABASE": url.database}  # fmt: skip
+    subprocess.run([name, *arguments], env=os.environ | reach, check=True, timeout=60)
 
 
 def environment_run(home, settings, *arguments):
