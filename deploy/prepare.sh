@@ -70,7 +70,8 @@ else
     user=$(id -u)
 fi
 chmod 644 "$broker/ca.crt" "$broker/server.crt" "$broker/mosquitto.conf"
-[ -s "$here/.env" ] || [ -n "${TANYUAN_SECRETS:-}" ] || printf 'TANYUAN_UID=%s\n' "$user" > "$here/.env"
+grep -qs '^TANYUAN_UID=' "$here/.env" || [ -n "${TANYUAN_SECRETS:-}" ] || \
+    printf 'TANYUAN_UID=%s\n' "$user" >> "$here/.env"
 
 echo "ready: $into and $home"
 echo "token of the API and the page: $into/http_token"
