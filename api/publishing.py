@@ -184,15 +184,20 @@ class Grafana:
 
 
 def datasource_document(settings: Settings) -> dict[str, Any]:
-    """The datasource as Grafana takes it: Flux, by Grafana's server, with our token.
+    """The datasource as Grafana takes it: Flux, by Grafana's server.
+
+    Whoever may ask through Grafana has the rights of the token it gets: one that may only read is
+    enough, and ours is its own only where none is set.
 
     Raises:
         GrafanaRefused: There is no InfluxDB in the settings.
     """
-    if settings.influx_token is None or not settings.influx_org:
+    token = settings.grafana_influx_token or settings.influx_token
+    if token is None or not settings.influx_org:
         raise GrafanaRefused(
-            "Datasource: Grafana reads InfluxDB, but INFLUXDB_V2_ORG or INFLUXDB_V2_TOKEN is not "
-            "set. Set both; a token that may only read is enough for it."
+            "Datasource: Grafana reads InfluxDB, but INFLUXDB_V2_ORG, or both "
+            "TANYUAN_GRAFANA_INFLUX_TOKEN and INFLUXDB_V2_TOKEN, are not set. Set the organisation "
+            "and one token; one that may only read is enough for it."
         )
     return {
         **DATASOURCE,
@@ -205,7 +210,7 @@ def datasource_document(settings: Settings) -> dict[str, Any]:
             "defaultBucket": settings.influx_bucket,
             "httpMode": "POST",
         },
-        "secureJsonData": {"token": settings.influx_token.get_secret_value()},
+        "secureJsonData": {"token": token.get_secret_value()},
     }
 
 

@@ -15,7 +15,7 @@ import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
-from urllib.parse import urlsplit
+from urllib.parse import unquote_plus, urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 
@@ -30,6 +30,10 @@ OF_OTHERS = {
     "influx_token": "INFLUXDB_V2_TOKEN",
 }
 """Settings that influxdb-client itself names in the environment."""
+
+
+PASSWORD_NAMES = ("password", "passwd", "pwd", "sslpassword")
+"""How drivers of databases call a password in the query of a URL."""
 
 
 class SettingsError(ValueError):
@@ -75,6 +79,9 @@ class Settings(BaseModel):
     )
     grafana_url: str = Field("http://127.0.0.1:3000", description="Where dashboards are published")
     grafana_token: SecretStr | None = Field(None, description="Of a service account, role Admin")
+    grafana_influx_token: SecretStr | None = Field(
+        None, description="Read-only token that Grafana gets; by default our own"
+    )
     otlp_endpoint: str | None = Field(None, description="Where spans are sent over OTLP and HTTP")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     log_format: LogFormat = Field("text", description="One line an event: text or json")
@@ -114,13 +121,32 @@ class Settings(BaseModel):
     @property
     def secrets(self) -> list[str]:
         """What no log may show."""
-        values = [getattr(self, name) for name in type(self).model_fields]
-        return [value.get_secret_value() for value in values if isinstance(value, SecretStr)]
+        found: list[str] = []
+        for value in (getattr(self, name) for name in type(self).model_fields):
+            if isinstance(value, SecretStr):
+                found.append(value.get_secret_value())
+            elif isinstance(value, str):
+                found += passwords_in(value)
+        return found
 
     @property
     def ledger_url(self) -> str:
         """Where the ledger is."""
         return self.ledger or f"sqlite:///{self.home / 'ledger.sqlite'}"
+
+
+def passwords_in(url: str) -> list[str]:
+    """The passwords in a URL, before its host or in its query: as written, and what that means."""
+    try:
+        parts = urlsplit(url)
+        found = [parts.password or ""]
+    except ValueError:
+        return []
+    if not parts.scheme:
+        return []
+    pairs = (pair.partition("=") for pair in parts.query.split("&"))
+    found += [value for name, _, value in pairs if name.lower() in PASSWORD_NAMES]
+    return [each for text in found if text for each in dict.fromkeys((text, unquote_plus(text)))]
 
 
 def secret_names() -> frozenset[str]:

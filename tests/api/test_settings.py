@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from api.settings import SettingsError, load_settings
+from api.settings import SettingsError, load_settings, secret_names
 
 
 def test_environment_wins_over_the_file_and_the_command_line_over_both(tmp_path):
@@ -71,6 +71,30 @@ def test_secret_may_stand_in_a_file_of_its_own(tmp_path):
     found = load_settings(tmp_path, environ={"TANYUAN_HTTP_TOKEN_FILE": str(tmp_path / "secret")})
 
     assert found.secrets == ["from a file"]
+
+
+@pytest.mark.parametrize(
+    ("ledger", "hidden"),
+    [
+        ("postgresql+psycopg://tanyuan:pass%40word@db/tanyuan", ["pass%40word", "pass@word"]),
+        ("postgresql+psycopg://db/tanyuan?user=t&password=pass-word", ["pass-word"]),
+        ("postgresql+psycopg://db/t?sslpassword=key-word&sslmode=require", ["key-word"]),
+        ("postgresql+psycopg://tanyuan@db/tanyuan", []),
+        ("sqlite:////var/lib/tanyuan/ledger.sqlite", []),
+    ],
+)
+def test_password_in_the_url_of_the_ledger_is_a_secret(tmp_path, ledger, hidden):
+    found = load_settings(tmp_path, environ={"TANYUAN_LEDGER": ledger})
+
+    assert found.secrets == hidden
+
+
+def test_token_for_grafana_is_a_secret(tmp_path):
+    found = load_settings(tmp_path, environ={"TANYUAN_GRAFANA_INFLUX_TOKEN": "read-only"})
+
+    assert found.secrets == ["read-only"]
+    assert "read-only" not in repr(found)
+    assert "grafana_influx_token" in secret_names()
 
 
 @pytest.mark.parametrize(
