@@ -10,6 +10,12 @@ class NotAllowed(PermissionError):
     """A token is wanted, and none or a wrong one came."""
 
 
+def may_ask(header: str | None, tokens: Collection[str]) -> bool:
+    """Whether the Authorization header carries one of the tokens, or none is wanted."""
+    given = (header or "").partition(" ")[2].encode()
+    return not tokens or any([hmac.compare_digest(given, token.encode()) for token in tokens])
+
+
 def check_token(header: str | None, tokens: Collection[str]) -> None:
     """Return if the Authorization header carries one of the tokens.
 
@@ -20,10 +26,7 @@ def check_token(header: str | None, tokens: Collection[str]) -> None:
     Raises:
         NotAllowed: None of them came.
     """
-    if not tokens:
-        return
-    given = (header or "").partition(" ")[2].encode()
-    if not any([hmac.compare_digest(given, token.encode()) for token in tokens]):
+    if not may_ask(header, tokens):
         raise NotAllowed(
             "Wanted the header 'Authorization: Bearer TOKEN' with the token that is set as "
             "TANYUAN_HTTP_TOKEN."

@@ -11,7 +11,6 @@ from __future__ import annotations
 import json
 import os
 import platform
-import re
 import sqlite3
 import tempfile
 import tomllib
@@ -27,7 +26,7 @@ from api.archive import SUFFIX, ArchiveWriter, written
 from api.backup_journal import BackupRefused, add_journal
 from api.backup_shared import is_shared
 from api.home import Home
-from api.settings import FILE, Settings, secret_names
+from api.settings import FILE, Settings, passwords_in, secret_names
 from api.version import version
 from ingest.journal_folder import META_NAME
 from metering.ledger.database import Database
@@ -39,7 +38,6 @@ GIVEN = "TANYUAN_CONFIG"
 """Folder of the archive for the files of the folder that this setting names."""
 
 _WAIT_S = 30.0
-_PASSWORD_IN_URL = re.compile(r"://[^/@\s]*:[^/@\s]+@")
 
 
 def back_up(settings: Settings, target: Path, *, with_store: bool, now: datetime) -> Document:
@@ -278,5 +276,5 @@ def _add_settings(archive: ArchiveWriter, home: Home, left_out: list[dict[str, s
 
 def _is_secret(name: str, value: object) -> bool:
     known = isinstance(value, str | int | float | bool)
-    in_url = isinstance(value, str) and _PASSWORD_IN_URL.search(value) is not None
+    in_url = isinstance(value, str) and bool(passwords_in(value))
     return name in secret_names() or in_url or not known

@@ -28,7 +28,7 @@ from prometheus_client.core import Metric
 
 from api import logs, problems
 from api.answers import Document, to_json
-from api.auth import check_token
+from api.auth import check_token, may_ask
 from api.doors import allow_connections, listener_of, served, subscriber_of
 from api.home import Home, Running
 from api.journal_status import (
@@ -88,11 +88,12 @@ class Collector:
         secret = self.settings.http_token
         return [self.run_token, *([secret.get_secret_value()] if secret else [])]
 
-    def problems(self) -> list[str]:
-        """Why nothing more is accepted, or nothing comes."""
-        found = refusals(self.journal, self.home, self.settings)
+    def unready(self) -> list[tuple[str, str]]:
+        """The parts through which nothing more comes, and why."""
+        found = [("journal", each) for each in refusals(self.journal, self.home, self.settings)]
         if self.subscriber is not None and not self.subscriber.connected:
-            found.append(f"Not connected to {self.settings.broker}: {self.subscriber.last_error}")
+            text = f"Not connected to {self.settings.broker}: {self.subscriber.last_error}"
+            found.append(("broker", text))
         return found
 
     def collect(self) -> Iterator[Metric]:
@@ -242,12 +243,11 @@ def healthz() -> Response:
 
 @doors.get("/readyz")
 def readyz(request: Request) -> Response:
-    """200 while messages are accepted; else 503 and why."""
-    found = request.app.state.collector.problems()
-    if found:
-        text = " ".join(found)
-        return problems.respond(problems.document(503, "Not ready", text, code="not-ready"))
-    return Response(b"ready\n", media_type="text/plain")
+    """200 while messages are accepted; else 503 and, with the token, why."""
+    given: Collector = request.app.state.collector
+    tokens = given.tokens if given.settings.http_token else []
+    known = may_ask(request.headers.get("authorization"), tokens)
+    return problems.readiness(given.unready(), is_known=known)
 
 
 @doors.get("/metrics")
@@ -262,15 +262,16 @@ def metrics(given: Given) -> Response:
 @router.get("/status")
 def status(given: Given) -> Response:
     """The journal, its doors and the disk."""
+    unready = [why for _, why in given.unready()]
     found: Document = {
         "version": version(),
         "role": given.role.name,
         "home": str(given.home.path),
         "started_at": utc_text(given.started_at),
-        "ready": not given.problems(),
+        "ready": not unready,
         "journal": plain(given.journal.health()),
         "broker": broker_document(given.settings.broker, given.subscriber),
-        "problems": given.problems(),
+        "problems": unready,
     }
     return Response(to_json(found), media_type="application/json")
 

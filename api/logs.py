@@ -22,6 +22,9 @@ HIDDEN = "***"
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _IN_WORDS = re.compile(r"(?i)(\bbearer\s+|[?&\"']token[\"']?\s*[=:]\s*[\"']?)[^\s&\"']+")
+_IN_QUERY = re.compile(
+    r"(?i)((?:password|passwd|pwd)(?:\s*=\s*|[\"']\s*[=:]\s*)[\"']?)[^\s&\"';,]+"
+)
 _IN_URL = re.compile(r"(?i)(\b[a-z][a-z0-9+.-]*://[^\s/:@]*:)[^\s/@]+(?=@)")
 _SHORTEST_SECRET = 4
 """A shorter one would blot out ordinary text; `doctor` says that it is too short anyway."""
@@ -116,5 +119,6 @@ def _without_control(text: str) -> str:
 def _without_secrets(text: str) -> str:
     for secret in sorted(_secrets, key=len, reverse=True):
         text = text.replace(secret, HIDDEN)
-    text = _IN_WORDS.sub(lambda found: found[1] + HIDDEN, text)
+    for pattern in (_IN_WORDS, _IN_QUERY):
+        text = pattern.sub(lambda found: found[1] + HIDDEN, text)
     return _IN_URL.sub(lambda found: found[1] + HIDDEN, text)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import logging
+from collections.abc import Sequence
 from typing import Any
 
 import orjson
@@ -114,6 +115,22 @@ def respond(problem: dict[str, Any]) -> Response:
         status_code=problem["status"],
         media_type=MEDIA,
     )
+
+
+def readiness(unready: Sequence[tuple[str, str]], *, is_known: bool) -> Response:
+    """The answer to whether a process can do its work.
+
+    Args:
+        unready: The parts that cannot, and why.
+        is_known: Whether who asks may hear why: it names hosts, users and folders.
+    """
+    if not unready:
+        return Response(b"ready\n", media_type="text/plain")
+    names = ", ".join(dict.fromkeys(part for part, _ in unready))
+    text = f"Not ready: {names}. Ask with the token to hear why, or look at the log."
+    if is_known:
+        text = " ".join(why for _, why in unready)
+    return respond(document(503, "Not ready", text, code="not-ready"))
 
 
 def install(app: FastAPI) -> None:

@@ -69,17 +69,23 @@ def _silent(given: Services) -> list[Document]:
     ]
 
 
+def unready(given: Services) -> list[tuple[str, str]]:
+    """The parts that cannot do their work now, and why; empty when all can."""
+    problems = []
+    for name, check in (("store", given.store.check), ("ledger", given.ledger.check)):
+        try:
+            given.bounded.ask(f"The {name}", check)
+        except (*AWAY, Unanswered) as error:
+            problems.append((name, str(error)))
+    if given.projecting is not None:
+        problems += [("projecting", each) for each in given.projecting.problems()]
+    refused = refusals(given.journal, given.home, given.settings)
+    return problems + [("journal", each) for each in refused]
+
+
 def not_ready(given: Services) -> list[str]:
     """Why the installation cannot do its work now; empty when it can."""
-    problems = []
-    for name, check in (("The store", given.store.check), ("The ledger", given.ledger.check)):
-        try:
-            given.bounded.ask(name, check)
-        except (*AWAY, Unanswered) as error:
-            problems.append(str(error))
-    if given.projecting is not None:
-        problems += given.projecting.problems()
-    return problems + refusals(given.journal, given.home, given.settings)
+    return [why for _, why in unready(given)]
 
 
 class _Collector:

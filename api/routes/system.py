@@ -13,13 +13,14 @@ from pydantic import BaseModel, ConfigDict
 
 from api import jobs
 from api.answers import to_json
+from api.auth import may_ask
 from api.journals import NoSuchJournal, forget
-from api.problems import document, respond
+from api.problems import readiness
 from api.questions import parse_day
 from api.roles import UP
 from api.routes.asked import Given, answer
 from api.services import Services
-from api.status import metrics_text, not_ready, status_document
+from api.status import metrics_text, status_document, unready
 from ingest.import_files import import_file
 from metering.ledger.port import QuarantineEntry, QuarantineState
 from metering.periods import utc_text
@@ -36,11 +37,13 @@ def healthz() -> Response:
 
 @doors.get("/readyz")
 def readyz(request: Request) -> Response:
-    """200 while the journal accepts, and the store and the ledger answer; else 503 and why."""
-    problems = not_ready(request.app.state.services)
-    if problems:
-        return respond(document(503, "Not ready", " ".join(problems), code="not-ready"))
-    return Response(b"ready\n", media_type="text/plain")
+    """200 while the journal accepts, and the store and the ledger answer; else 503.
+
+    Strangers hear which part does not, whoever has the token also why.
+    """
+    given: Services = request.app.state.services
+    known = may_ask(request.headers.get("authorization"), given.tokens)
+    return readiness(unready(given), is_known=known)
 
 
 @doors.get("/metrics")

@@ -242,6 +242,7 @@ def test_secrets_in_clear_are_left_out_and_named(home, tmp_path):
     (home / "tanyuan.toml").write_text(
         '# own\nhttp_token = "hidden-token"\nanswer_wait_s = 20\n'
         'broker = "mqtt://collector@host"\nbroker_password = "hidden-password"\n'
+        'otlp_endpoint = "http://c:4318/?password=hidden-too"\n'
     )
     (home / "signing.key").write_text("hidden-key")
     (home / "exports").mkdir()
@@ -252,6 +253,7 @@ def test_secrets_in_clear_are_left_out_and_named(home, tmp_path):
     assert b"hidden" not in everything_in(tmp_path / "b.tar.zst")
     assert {each["name"] for each in made["left_out"]} == {
         "signing.key", "tanyuan.toml: broker_password", "tanyuan.toml: http_token",
+        "tanyuan.toml: otlp_endpoint",
     }  # fmt: skip
     shutil.rmtree(home)
     assert call(home, "restore", str(tmp_path / "b.tar.zst")).status == 0

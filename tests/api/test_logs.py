@@ -82,6 +82,10 @@ def test_what_a_stranger_sends_can_neither_end_a_line_nor_colour_the_terminal(sa
         "asked with Authorization: Bearer abcdef.123",
         'GET /live?token=abcdef.123&x=1 {"token": "abcdef.123"}',
         "ledger postgresql+psycopg://tanyuan:abcdef.123@db/tanyuan",
+        "ledger postgresql+psycopg://db/tanyuan?user=tanyuan&password=abcdef.123&sslmode=require",
+        "ledger postgresql+psycopg://db/tanyuan?sslpassword=abcdef.123",
+        "host=db password=abcdef.123 user=tanyuan",
+        "{'password': 'abcdef.123'}",
     ],
 )
 def test_no_line_shows_a_secret(said, form, text):
@@ -93,6 +97,14 @@ def test_no_line_shows_a_secret(said, form, text):
     assert logs.HIDDEN in line
     assert "s3cret" not in line
     assert "abcdef" not in line
+
+
+def test_name_of_a_setting_is_shown_with_what_is_said_of_it(said):
+    logs.configure("INFO")
+
+    logging.getLogger("x").info("TANYUAN_BROKER_PASSWORD: wanted a user too")
+
+    assert said()[0].endswith("TANYUAN_BROKER_PASSWORD: wanted a user too")
 
 
 def test_level_decides_what_is_written_and_the_last_configuration_counts_alone(said):
