@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import subprocess
 import time
@@ -10,7 +11,7 @@ from datetime import UTC, datetime
 import pytest
 
 from metering.periods import Period
-from tests.acceptance.running import make_home
+from tests.acceptance.running import PROGRAM, environment, make_home
 from tests.api.test_backup import FACTORS, SITE, message
 from tests.crash.running import Up
 from tests.deploy.brokers import program, wait_until
@@ -65,6 +66,17 @@ class Outages:
     def lag(self):
         return self.up.metrics()["tanyuan_projector_lag_messages"]
 
+    def doctor(self):
+        """What the doctor finds beside it."""
+        done = subprocess.run(
+            [str(PROGRAM), "--home", str(self.up.home), "doctor", "--json"],
+            env=environment(**self.up.settings),
+            capture_output=True,
+            timeout=120,
+            check=False,
+        )
+        return json.loads(done.stdout)["checks"]
+
     def end(self):
         if self.up.process is not None:
             self.up.kill()
@@ -95,6 +107,9 @@ def test_whatever_befalls_influxdb_under_load_nothing_is_lost_or_doubled(it, tmp
     assert not is_ready(up)
     assert up.metrics()["tanyuan_store_up"] == 0
     assert up.ask("/status")["silent_meters"] is None
+    told = {check["name"]: check["status"] for check in it.doctor()}
+    assert told["process"] == "fail"
+    assert "cannot be examined" not in str(it.doctor())
     influx.start()
     wait_until(lambda: it.lag == 0, seconds=60)
     assert up.metrics()["tanyuan_store_up"] == 1

@@ -131,6 +131,17 @@ def test_what_two_collectors_divide_is_answered_as_one_process_would(started, se
     assert {each["role"] for each in status["journals"]} == {"collect"}
 
 
+def test_the_doctor_finds_every_part_well(started):
+    for name, part in started.parts.items():
+        status, out, said = started.run(name, "doctor", "--json")
+        found = {check["name"]: check for check in json.loads(out)["checks"]}
+        assert status == 0, [name, said, [c for c in found.values() if c["status"] == "fail"]]
+        assert f"`{part.command}`" in found["process"]["message"]
+        assert ("broker" in found) == (part.command == "collect")
+        roles = {key for key in part.metrics() if key.startswith("tanyuan_build_info")}
+        assert f'role="{part.command}"' in str(roles)
+
+
 def test_a_figure_leads_to_the_telegrams_of_both_journals(started):
     serve = started.parts["serve-one"]
     ids = {each["journal"] for each in serve.ask("/status")["journals"]}
