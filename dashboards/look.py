@@ -50,6 +50,12 @@ def mapping(words: dict[str, str], colors: dict[str, str] | None = None) -> list
     return [{"type": "value", "options": options}]
 
 
+def nothing(word: str, color: str = UNKNOWN) -> Mapping:
+    """What is shown of nothing: it has no colour of a good or bad value, unless that is said."""
+    result = {"index": 0, "text": word, "color": color}
+    return {"type": "special", "options": {"match": "null", "result": result}}
+
+
 def column(name: str, **properties: Any) -> Override:  # noqa: ANN401 - whatever Grafana knows
     """Settings of the field of this name; `__` in a property stands for a dot."""
     return _override({"id": "byName", "options": name}, properties)

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from dashboards.layout import Panel
-from dashboards.look import ALL_CALM, Mapping, Override
+from dashboards.look import ALL_CALM, BAD, UNKNOWN, Mapping, Override, nothing
 from dashboards.queries import DATASOURCE, targets
 from dashboards.texts import Texts
 
@@ -55,7 +55,8 @@ def stat(
         "reduceOptions": {"calcs": ["lastNotNull"], "fields": fields, "values": False},
         "text": {"valueSize": size} if size else {},
     }
-    field = _field(t, unit, decimals, thresholds, mappings, no_value)
+    words = [*mappings, nothing(t(no_value), BAD if no_value == "not_heard" else UNKNOWN)]
+    field = _field(t, unit, decimals, thresholds, words, no_value)
     panel = _panel(t, key, "stat", flux, options, field, overrides)
     return panel | ({"transformations": [_in_order(overrides)]} if overrides else {})
 

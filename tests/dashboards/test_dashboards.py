@@ -9,6 +9,7 @@ import pytest
 import dashboards
 from dashboards.catalog import DASHBOARDS
 from dashboards.layout import LayoutError, Row
+from dashboards.look import BAD, UNKNOWN
 from dashboards.texts import LANGUAGES, TextMissing, Texts, all_texts
 from dashboards.writing import files, write
 from tests.acceptance.running import call
@@ -94,6 +95,17 @@ def test_panels_are_of_the_core_and_have_ids_of_their_own(dashboard):
         assert panel["targets"] or panel["type"] == "text"
         says_nothing = panel["type"] in ("text", "timeseries")
         assert panel["fieldConfig"]["defaults"].get("noValue") or says_nothing
+
+
+@pytest.mark.parametrize("dashboard", BOTH)
+def test_what_is_unknown_has_not_the_colour_of_a_good_value(dashboard):
+    for panel in dashboard["panels"]:
+        if panel["type"] == "stat":
+            field = panel["fieldConfig"]["defaults"]
+            (shown,) = [m["options"]["result"] for m in field["mappings"] if m["type"] == "special"]
+            assert shown["text"] == field["noValue"]
+            silent = field["noValue"] in all_texts()["not_heard"].values()
+            assert shown["color"] == (BAD if silent else UNKNOWN)
 
 
 @pytest.mark.parametrize("dashboard", BOTH)
