@@ -17,7 +17,8 @@ test: $(READY)
 # The whole line on InfluxDB 2 and PostgreSQL: where they are on the machine, or named (tests/README.md).
 test-production: $(READY)
 	TANYUAN_TEST_SHAPE=production $(BIN)/pytest -n 2 --dist loadfile \
-	  tests/acceptance tests/crash tests/metering/store tests/metering/ledger tests/deploy/test_production.py \
+	  tests/acceptance tests/crash tests/metering/store tests/metering/ledger \
+	  tests/deploy/test_production.py tests/deploy/test_two_schedulers.py \
 	  tests/dashboards/test_walls_of_the_demo.py
 
 check: $(READY)

@@ -110,7 +110,7 @@ class Dask:
         except ImportError as error:
             raise ComputeUnavailable(
                 "TANYUAN_DASK is set, but distributed is not installed. Install it: "
-                "`pip install 'tanyuan[cluster]'`."
+                "`pip install '.[cluster]'`."
             ) from error
         with self._lock:
             if self._client is not None and self._client.status == "running":

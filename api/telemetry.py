@@ -42,7 +42,7 @@ def telemetry(settings: Settings, role: str) -> Iterator[Callable[[FastAPI], Non
     except ImportError as error:
         raise SettingsError(
             f"TANYUAN_OTLP_ENDPOINT is set, but {error.name} is not installed: "
-            "pip install 'tanyuan[opentelemetry]'"
+            "pip install '.[opentelemetry]'"
         ) from error
     resource = {"service.name": "tanyuan", "service.version": version(), "tanyuan.role": role}
     provider = TracerProvider(resource=Resource.create(resource))

@@ -212,7 +212,7 @@ def _engine(url: URL) -> Engine:
     except ImportError as error:
         raise LedgerRefused(
             f"TANYUAN_LEDGER asks for PostgreSQL, but its driver cannot be loaded ({error}): "
-            "pip install 'tanyuan[postgresql]'."
+            "pip install '.[postgresql]' in the program's folder."
         ) from error
     return postgres_engine(url, wait_s=WAIT_S)
 
