@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import pytest
 
@@ -255,6 +256,24 @@ def test_a_collector_that_ended_in_order_is_not_waited_for(started):
     assert collector.stop() == 0
     assert serve.ask("/quota", on="2024-01-20")["quotas"]
     collector.start()
+
+
+def test_home_of_a_collector_is_restored_while_the_others_go_on(started, tmp_path, alone):
+    collector, file = started.parts["collect-two"], tmp_path / "b.tar.zst"
+    before = journals(started)
+    status, out, said = started.run("collect-two", "backup", str(file), "--json")
+    assert status == 0, said
+    assert json.loads(out)["shared"] is True
+    assert collector.stop() == 0
+    shutil.rmtree(collector.home)
+
+    status, out, said = started.run("collect-two", "restore", str(file), "--json")
+
+    assert status == 0, said
+    assert json.loads(out)["store"]["rebuilt"] is False
+    assert journals(started) == before
+    collector.start()
+    assert answers_of(started.parts["serve-one"]) == alone(700)
 
 
 def test_everything_is_made_again_from_all_journals_once_nobody_works_on_it(started, alone):
