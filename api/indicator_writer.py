@@ -88,8 +88,7 @@ class IndicatorWriter:
             LedgerUnavailable: They are not noted; make them again.
             StoreUnavailable: Likewise.
         """
-        spans = [window.hours for window in windows if window.hours.start < window.hours.end]
-        self._pending.add(site.id, spans)
+        self._pending.made(site, windows)
         self._poke.set()
 
     def flush(self, moment: datetime | None = None) -> None:

@@ -12,8 +12,10 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from api.windows import Window
 from metering.ledger.port import Ledger
 from metering.periods import Period, utc_text
+from metering.sites import Site
 
 PIECE = timedelta(days=31)
 """Hours are written so many days at a time."""
@@ -53,6 +55,16 @@ class PendingHours:
         """
         if spans:
             self._change(site, lambda old: _Pending(together([*old.spans, *spans]), *_taken(old)))
+
+    def made(self, site: Site, windows: Sequence[Window]) -> None:
+        """Keep which hours of a site were made again.
+
+        Raises:
+            LedgerUnavailable: They are not kept; make them again.
+            StoreUnavailable: Likewise.
+        """
+        spans = [window.hours for window in windows if window.hours.start < window.hours.end]
+        self.add(site.id, spans)
 
     def take(self, site: str) -> Period | None:
         """The next piece to write, if there is one; it stays pending until it is `written`.

@@ -107,13 +107,12 @@ def doors(services: Services) -> Iterator[Running]:
             subscriber.start()
             stack.callback(subscriber.stop)
             services.subscriber = subscriber
-        services.line.start()
-        stack.callback(services.line.stop)
         if settings.writes_indicators:
-            writer = IndicatorWriter(services)
+            writer = services.indicators = IndicatorWriter(services)
             writer.start()
             stack.callback(writer.stop)
-            services.indicators = writer
+        services.line.start()
+        stack.callback(services.line.stop)
         timetable = Timetable(services)
         timetable.start()
         stack.callback(timetable.stop)

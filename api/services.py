@@ -19,6 +19,7 @@ from api.figures import Figures
 from api.home import Home
 from api.journals import Journals
 from api.line import Behind, Line
+from api.pending_hours import PendingHours
 from api.quarantines import Quarantines
 from api.roles import SCHEDULE, UP, Role, check_role
 from api.settings import Settings
@@ -272,6 +273,9 @@ def _joined(
         profiles.registers,
         executor_of(settings.workers, settings.dask),
     )
+    if settings.writes_indicators and role.recomputes:
+        # Also where nobody writes them now, such as during a rebuild: the next writer finds them.
+        recompute.on_made = PendingHours(ledger, lambda: store.store_id).made
     shared = settings.store == "influxdb"
     line = Line(
         journals, store, ledger, projector, recompute, recomputes=role.recomputes, shared=shared

@@ -362,3 +362,23 @@ def test_spans_that_lie_near_are_one_and_what_is_written_is_cut_out():
     assert without(hours(0, 10), hours(0, 4)) == [hours(4, 10)]
     assert without(hours(0, 10), hours(3, 4)) == [hours(0, 3), hours(4, 10)]
     assert without(hours(0, 10), hours(10, 12)) == [hours(0, 10)]
+
+
+def test_hours_that_a_command_made_again_are_written_by_the_next_process(tmp_path):
+    home = make_sites(tmp_path / "home")
+    settings = load_settings(home, environ={"TANYUAN_INDICATORS": "on"})
+    with open_services(settings) as command:  # it writes no indicators itself
+        import_file(park_readings(tmp_path / "park.csv"), command.journal, sites=["park"],
+                    received_at=datetime(2024, 4, 2, tzinfo=UTC))  # fmt: skip
+        assert command.catch_up() is None
+        IndicatorWriter(command).flush(at(12, 30))
+        e2 = 500.0 + 5 * (16 * 24 + 12)
+        late = [("E2", "active_import", at(13, day=20).isoformat(), e2 + 6)]
+        file = write_readings(tmp_path / "late.csv", late)
+        import_file(file, command.journal, sites=["park"], received_at=command.now())
+        assert command.catch_up() is None
+    with open_services(settings) as later:
+        IndicatorWriter(later).flush(at(12, 30))
+        hour = Period(at(12, day=20), at(13, day=20))
+        (row,) = later.store.indicators(hour, subjects=["park/b"], quantities=["energy_measured"])
+        assert row.value == pytest.approx(12.0)  # twice the 6 kWh that E2 now shows
