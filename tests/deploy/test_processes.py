@@ -8,6 +8,7 @@ import shutil
 import pytest
 
 from ingest.journal import Journal
+from tests import postgres_server
 from tests.acceptance.running import make_home, run
 from tests.api.test_backup import FACTORS, SITE, message
 from tests.crash.running import Up
@@ -43,11 +44,12 @@ def installation(servers, tmp_path_factory):
     influx, broker = servers
     folder = tmp_path_factory.mktemp("installation")
     config = make_home(folder / "config", SITE, factors={"own.yaml": FACTORS})
+    ledgers, name = postgres_server.server(), postgres_server.name_for(folder)
     made = Installation(
         folder,
         config,
         influx,
-        f"sqlite:///{folder / 'shared.sqlite'}",
+        ledgers.new_database(name),
         TANYUAN_BROKER=f"mqtts://collector@localhost:{broker.port}",
         TANYUAN_BROKER_PASSWORD=PASSWORDS["collector"],
         TANYUAN_BROKER_CA=str(broker.folder / "ca.crt"),
@@ -55,6 +57,7 @@ def installation(servers, tmp_path_factory):
     )
     yield made
     made.end()
+    ledgers.drop(name)
 
 
 @pytest.fixture(scope="module")
