@@ -114,9 +114,10 @@ class ShapeCache(dict[object, Shape]):
         Raises:
             Rejected: A name or unit is wrong, or there is no register at all.
         """
-        if not key:
+        with_units = bool(key) and isinstance(key[0], tuple)
+        names, units = (key[0], dict(key[1])) if with_units else (key, {})  # type: ignore[call-overload]
+        if not names:
             raise Rejected("no_registers", "Wanted at least one register.")
-        names, units = (key[0], dict(key[1])) if isinstance(key[0], tuple) else (key, {})  # type: ignore[call-overload]
         codes = [self._book.code(name) for name in names]
         ratios = [self._book.ratio(name, units.get(name)) for name in names]
         shape = shape_of(codes, ratios)

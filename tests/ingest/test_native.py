@@ -510,6 +510,14 @@ MESSAGES = st.one_of(
 TOPICS = st.sampled_from(["tanyuan/estate/gw/readings"] * 4 + ["tanyuan/nowhere/gw/readings"])
 
 
+@pytest.mark.parametrize("units", [None, {}, {"active_import": "kWh"}])
+def test_a_reading_without_registers_is_set_aside_whatever_units_it_names(units):
+    message = {"meter": "E27", "at": AT, "registers": {}} | ({"units": units} if units else {})
+    decoded = decode(record(message))
+    assert [entry.code for entry in decoded.rejected] == ["no_registers"]
+    assert len(decoded.readings) == 0
+
+
 @settings(max_examples=250, deadline=None)
 @given(st.lists(st.tuples(TOPICS, MESSAGES), max_size=6))
 def test_the_fast_way_and_a_plain_one_agree_on_any_mix(messages):

@@ -34,7 +34,7 @@ def test_without_its_driver_it_is_said_how_to_get_it(monkeypatch):
     monkeypatch.delitem(sys.modules, "metering.ledger.postgres")
     monkeypatch.setitem(sys.modules, "psycopg", None)
 
-    with pytest.raises(LedgerRefused, match=r"pip install 'tanyuan\[postgresql\]'"):
+    with pytest.raises(LedgerRefused, match=r"pip install '\.\[postgresql\]'"):
         open_ledger("postgresql://me:secret@127.0.0.1:1/tanyuan")
 
 
