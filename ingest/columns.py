@@ -114,8 +114,10 @@ class ShapeCache(dict[object, Shape]):
         Raises:
             Rejected: A name or unit is wrong, or there is no register at all.
         """
-        with_units = bool(key) and isinstance(key[0], tuple)
-        names, units = (key[0], dict(key[1])) if with_units else (key, {})  # type: ignore[call-overload]
+        names: Any = key
+        units: Mapping[str, Any] = {}
+        if key and isinstance(key[0], tuple):
+            names, units = key[0], dict(key[1])  # type: ignore[call-overload]
         if not names:
             raise Rejected("no_registers", "Wanted at least one register.")
         codes = [self._book.code(name) for name in names]
