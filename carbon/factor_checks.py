@@ -8,13 +8,13 @@ from datetime import date
 from itertools import pairwise
 
 from carbon.factors import EmissionFactor, Verification
-from carbon.marked_yaml import Problem
+from metering.marked_yaml import FileProblem
 
 
-def blended(rows: Sequence[EmissionFactor]) -> tuple[list[EmissionFactor], list[Problem]]:
+def blended(rows: Sequence[EmissionFactor]) -> tuple[list[EmissionFactor], list[FileProblem]]:
     """Compute blends from the components of their own edition; they are never typed."""
     done: list[EmissionFactor] = []
-    problems: list[Problem] = []
+    problems: list[FileProblem] = []
     for row in rows:
         if not row.blend:
             done.append(row)
@@ -29,7 +29,7 @@ def blended(rows: Sequence[EmissionFactor]) -> tuple[list[EmissionFactor], list[
         if missing or abs(share - 1) > 1e-9:
             found = f"no single {', '.join(missing)}" if missing else f"shares of {share:g}"
             wanted = "components with one value each and shares that make 1"
-            problems.append(Problem(row.file, row.line, wanted, found, "Correct the blend."))
+            problems.append(FileProblem(row.file, row.line, wanted, found, "Correct the blend."))
             continue
         done.append(_blend(row, {name: found[0] for name, found in parts.items()}))
     return done, problems
@@ -43,7 +43,7 @@ def _blend(row: EmissionFactor, parts: Mapping[str, EmissionFactor]) -> Emission
     )
 
 
-def overlaps(rows: Iterable[EmissionFactor]) -> list[Problem]:
+def overlaps(rows: Iterable[EmissionFactor]) -> list[FileProblem]:
     """Find versions of one day of publication that claim the same day of activity."""
     groups: dict[tuple[str, str | None, date], list[EmissionFactor]] = {}
     for row in rows:
@@ -54,11 +54,11 @@ def overlaps(rows: Iterable[EmissionFactor]) -> list[Problem]:
         for one, other in pairwise(group):
             if one.valid_until is None or other.valid_from < one.valid_until:
                 problems.append(
-                    Problem(
+                    FileProblem(
                         other.file,
                         other.line,
                         f"one version of {other.key} per day of activity and of publication",
-                        f"{other.span}, beside {one.span} in {one.file}, line {one.line}, "
+                        f"{other.span}, beside {one.span} in {one.file}:{one.line}, "
                         f"both published {one.published}",
                         "A correction has a later `published`; else change the dates.",
                     )

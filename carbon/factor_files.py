@@ -21,6 +21,7 @@ from carbon.factor_schema import (
     VersionIn,
 )
 from carbon.factor_series import load_series
+from carbon.factor_yaml import BadFile, Loc, MarkedDocument, load_marked
 from carbon.factors import (
     ANY_REGION,
     Adoption,
@@ -30,8 +31,8 @@ from carbon.factors import (
     Source,
     Verification,
 )
-from carbon.marked_yaml import BadYaml, Loc, MarkedDocument, Problem, load_marked
 from carbon.registry import Registry
+from metering.marked_yaml import FileProblem
 
 SHIPPED = Path(__file__).parent / "data" / "factors"
 
@@ -49,7 +50,7 @@ _REMEDIES = {
 class FactorFileError(ValueError):
     """Factor files that cannot be used, with everything that is wrong in them."""
 
-    def __init__(self, problems: Sequence[Problem]) -> None:
+    def __init__(self, problems: Sequence[FileProblem]) -> None:
         super().__init__("\n".join(str(problem) for problem in problems))
         self.problems = tuple(problems)
 
@@ -66,8 +67,8 @@ class _File:
     def line(self, loc: Loc) -> int:
         return self.document.line(_written(loc, single=self.single))
 
-    def problem(self, loc: Loc, wanted: str, found: str, remedy: str) -> Problem:
-        return Problem(self.path.name, self.line(loc), wanted, found, remedy)
+    def problem(self, loc: Loc, wanted: str, found: str, remedy: str) -> FileProblem:
+        return FileProblem(self.path.name, self.line(loc), wanted, found, remedy)
 
 
 def load_registry(home_factors: Path | None = None) -> Registry:
@@ -86,7 +87,7 @@ def load_registry(home_factors: Path | None = None) -> Registry:
     return Registry([*shipped, *own])
 
 
-def check(home_factors: Path | None = None) -> list[Problem]:
+def check(home_factors: Path | None = None) -> list[FileProblem]:
     """Return everything that is wrong in the shipped files and in a home's folder."""
     shipped, problems = read_folder(SHIPPED, shipped=True)
     return problems + _read_own(home_factors, shipped)[1]
@@ -102,7 +103,7 @@ def _shipped() -> tuple[EmissionFactor, ...]:
 
 def _read_own(
     folder: Path | None, shipped: Sequence[EmissionFactor]
-) -> tuple[list[EmissionFactor], list[Problem]]:
+) -> tuple[list[EmissionFactor], list[FileProblem]]:
     if folder is None or not folder.is_dir():
         return [], []
     return read_folder(folder, shipped=False, adoptable=shipped)
@@ -110,7 +111,7 @@ def _read_own(
 
 def read_folder(
     folder: Path, *, shipped: bool, adoptable: Sequence[EmissionFactor] = ()
-) -> tuple[list[EmissionFactor], list[Problem]]:
+) -> tuple[list[EmissionFactor], list[FileProblem]]:
     """Read every factor file of a folder.
 
     Args:
@@ -122,11 +123,13 @@ def read_folder(
         The rows that could be read, and what is wrong with the others.
     """
     rows: list[EmissionFactor] = []
-    problems: list[Problem] = []
+    problems: list[FileProblem] = []
     for path in sorted(folder.iterdir()):
         if path.suffix in {".yml", ".YML", ".YAML"}:
             problems.append(
-                Problem(path.name, 1, "a name that ends in .yaml", path.suffix, "Rename the file.")
+                FileProblem(
+                    path.name, 1, "a name that ends in .yaml", path.suffix, "Rename the file."
+                )
             )
         elif path.suffix == ".yaml":
             try:
@@ -139,7 +142,7 @@ def read_folder(
                 _adopted(file, adoptable, shipped=shipped),
             ):
                 rows.extend(item for item in reader if isinstance(item, EmissionFactor))
-                problems.extend(item for item in reader if isinstance(item, Problem))
+                problems.extend(item for item in reader if isinstance(item, FileProblem))
     rows, blend_problems = blended(rows)
     return rows, problems + blend_problems + overlaps(rows)
 
@@ -147,7 +150,7 @@ def read_folder(
 def _read(path: Path) -> _File:
     try:
         document = load_marked(path)
-    except BadYaml as error:
+    except BadFile as error:
         raise FactorFileError([error.problem]) from error
     single = "key" in document.data
     data = _as_list(document.data) if single else document.data
@@ -172,23 +175,26 @@ def _written(loc: Loc, *, single: bool) -> Loc:
     return loc[2:] if single and tuple(loc[:2]) == ("factors", 0) else loc
 
 
-def _problem(name: str, document: MarkedDocument, error: ErrorDetails, *, single: bool) -> Problem:
+def _problem(
+    name: str, document: MarkedDocument, error: ErrorDetails, *, single: bool
+) -> FileProblem:
     loc = _written(error["loc"], single=single)
-    where = ".".join(str(step) for step in loc)
+    where = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in loc)[1:]
     context = error.get("ctx", {})
     found = str(context.get("found", repr(error["input"])))
     if len(found) > 80:
         found = found[:77] + "..."
-    wanted = f"{where or 'file'}: {error['msg']}"
+    wanted, path = error["msg"].removeprefix("Input should be "), where
     remedy = _REMEDIES.get(error["type"], "Correct it.")
     if error["type"] == "missing":
-        wanted, found = f"`{where}`", "nothing"
+        wanted, found, path = f"`{where}`", "nothing", ""
     if error["type"] == "extra_forbidden":
         known = _known_keys(error["loc"], single=single)
         near = difflib.get_close_matches(str(loc[-1]), known, n=1)
-        wanted, found = f"one of the keys {', '.join(known)}", f"the unknown key `{where}`"
+        wanted, path = f"one of the keys {', '.join(known)}", ""
+        found = f"the unknown key `{where}`"
         remedy = f"Did you mean `{near[0]}`?" if near else "Remove it."
-    return Problem(name, document.line(loc), wanted, found, remedy)
+    return FileProblem(name, document.line(loc), wanted, found, remedy, path)
 
 
 def _known_keys(loc: Loc, *, single: bool) -> list[str]:
@@ -207,7 +213,7 @@ def _known_keys(loc: Loc, *, single: bool) -> list[str]:
     return list(FileIn.model_fields)
 
 
-def _rows(file: _File, *, shipped: bool) -> list[EmissionFactor | Problem]:
+def _rows(file: _File, *, shipped: bool) -> list[EmissionFactor | FileProblem]:
     return [
         _row(file, number, position, shipped=shipped)
         for number, factor in enumerate(file.content.factors)
@@ -215,7 +221,7 @@ def _rows(file: _File, *, shipped: bool) -> list[EmissionFactor | Problem]:
     ]
 
 
-def _row(file: _File, number: int, position: int, *, shipped: bool) -> EmissionFactor | Problem:
+def _row(file: _File, number: int, position: int, *, shipped: bool) -> EmissionFactor | FileProblem:
     factor = file.content.factors[number]
     version = factor.versions[position]
     loc = ("factors", number, "versions", position)
@@ -269,7 +275,7 @@ def _row(file: _File, number: int, position: int, *, shipped: bool) -> EmissionF
             "no such file",
             "Put it there, or correct the name.",
         )
-    except BadYaml as error:
+    except BadFile as error:
         return error.problem
 
 
@@ -296,9 +302,9 @@ def _calorific_value(version: VersionIn) -> CalorificValue | None:
 
 def _adopted(
     file: _File, adoptable: Sequence[EmissionFactor], *, shipped: bool
-) -> list[EmissionFactor | Problem]:
+) -> list[EmissionFactor | FileProblem]:
     switched_off = {f.id: f for f in adoptable if not f.usable}
-    found: list[EmissionFactor | Problem] = []
+    found: list[EmissionFactor | FileProblem] = []
     for number, wish in enumerate(file.content.adopt):
         loc = ("adopt", number, "id")
         if shipped:
@@ -313,7 +319,7 @@ def _adopted(
 
 def _not_adoptable(
     file: _File, loc: Loc, wish: AdoptIn, adoptable: Sequence[EmissionFactor]
-) -> Problem:
+) -> FileProblem:
     if any(f.id == wish.id for f in adoptable):
         found, remedy = f"{wish.id}, which is usable already", "Remove the adoption."
     else:

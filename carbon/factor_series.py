@@ -9,8 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
+from carbon.factor_yaml import BadFile
 from carbon.factors import FactorSeries
-from carbon.marked_yaml import BadYaml, Problem, read_text
+from metering.marked_yaml import ErrorLog, FileProblem, decoded
 
 HEADER = ["start", "value"]
 
@@ -20,9 +21,13 @@ def load_series(path: Path) -> FactorSeries:
 
     Raises:
         FileNotFoundError: There is no such file.
-        BadYaml: A line is not what it should be; the problem names it.
+        BadFile: A line is not what it should be; the problem names it.
     """
-    lines = csv.reader(read_text(path).splitlines())
+    log = ErrorLog(path.name)
+    text = decoded(path.read_bytes(), log)
+    if text is None:
+        raise BadFile(log.errors[0])
+    lines = csv.reader(text.splitlines())
     header = [cell.strip() for cell in next(lines, [])]
     if header != HEADER:
         raise _bad(path, 1, "the header `start,value`", ",".join(header) or "nothing", "Add it.")
@@ -78,5 +83,5 @@ def _value(path: Path, line: int, text: str) -> float:
     return value
 
 
-def _bad(path: Path, line: int, wanted: str, found: str, remedy: str) -> BadYaml:
-    return BadYaml(Problem(path.name, line, wanted, found, remedy))
+def _bad(path: Path, line: int, wanted: str, found: str, remedy: str) -> BadFile:
+    return BadFile(FileProblem(path.name, line, wanted, found, remedy))

@@ -9,9 +9,9 @@ from yaml.nodes import Node, ScalarNode, SequenceNode
 
 from ingest.profile_model import EXAMPLE_ARRIVAL, Example, Expected
 from ingest.rejections import CODES
+from metering.marked_yaml import describe
 from metering.readings import Flag
 from metering.site_sections import Section
-from metering.site_yaml import describe
 
 TEST_KEYS: Final = (
     "what", "topic", "payload", "received_at", "meters", "expect", "expect_quarantine",

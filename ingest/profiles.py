@@ -12,14 +12,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from yaml.nodes import MappingNode
-
 from ingest.json_profiles import PLACE, FieldMap, GroupMap, TimeForm, path_of
 from ingest.profile_examples import TEST_KEYS, example_of, texts_of
 from ingest.profile_model import Profile, Profiles
 from ingest.topics import BadPattern, TopicPattern
+from metering.marked_yaml import ErrorLog, FileProblem, compose
 from metering.site_sections import Section
-from metering.site_yaml import ErrorLog, SiteError, compose, describe
 from metering.units import REGISTERS, Kind, RegisterType, UnknownUnit, unit_ratio
 
 SHIPPED: Final = Path(__file__).parent / "data" / "profiles"
@@ -41,8 +39,8 @@ _GROUP = ("meter", "channels", "each", "time", "registers")
 class ProfileErrors(ValueError):
     """Everything that is wrong with the profile files: file, line, wish and remedy."""
 
-    def __init__(self, errors: Iterable[SiteError]) -> None:
-        self.errors = tuple(sorted(errors))
+    def __init__(self, errors: Iterable[FileProblem]) -> None:
+        self.errors = tuple(sorted(errors, key=lambda each: each.place))
         super().__init__("\n".join(str(error) for error in self.errors))
 
 
@@ -52,7 +50,7 @@ def load_profiles(*folders: Path) -> Profiles:
     Raises:
         ProfileErrors: A file cannot be used; all of them are looked through before.
     """
-    errors: list[SiteError] = []
+    errors: list[FileProblem] = []
     found: dict[str, Profile] = {}
     meant: dict[str, tuple[RegisterType, str]] = {}
     for path in (p for folder in (SHIPPED, *folders) for p in sorted(folder.glob("*.yaml"))):
@@ -102,13 +100,10 @@ def _check_names(
 
 def _read(path: Path, log: ErrorLog) -> Profile | None:
     content = path.read_bytes()
-    root = compose(content, log)
+    root = compose(content, log, wanted="a profile", begin="profile:")
     if root is None:
         return None
     log.remember("", root.start_mark)
-    if not isinstance(root, MappingNode):
-        log.at_path("", wanted="a profile", found=describe(root), remedy="Begin with `profile:`.")
-        return None
     top = Section(root, "", log, _TOP)
     top.require("profile", "title", "source", "transport", "decoder", "tests")
     top.choice("transport", ("mqtt",), what="a transport")

@@ -6,20 +6,24 @@ that is silently ignored moves figures.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 
-from yaml.nodes import MappingNode
-
+from metering.marked_yaml import MAX_BYTES, ErrorLog, FileProblem, compose
 from metering.site_sections import Section
 from metering.site_shapes import FILE_KEYS, SiteReader
-from metering.site_yaml import MAX_BYTES, ErrorLog, SiteError, SiteErrors, compose, describe
 from metering.sites import Site
 from metering.units import REGISTERS
 
-__all__ = ["LoadedSite", "SiteError", "SiteErrors", "example_site", "load_home_sites", "load_site"]
+
+class SiteErrors(ValueError):
+    """Everything that is wrong with the site files, in the order of their lines."""
+
+    def __init__(self, errors: Iterable[FileProblem]) -> None:
+        self.errors = tuple(sorted(errors, key=lambda each: each.place))
+        super().__init__("\n".join(str(error) for error in self.errors))
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,14 +49,12 @@ def load_site(content: bytes, *, file: str, registers: Collection[str] = REGISTE
         SiteErrors: The file is refused; it has every error that was found.
     """
     log = ErrorLog(file)
-    root = compose(content, log)
-    log.stop_if_any()
-    if not isinstance(root, MappingNode):
-        found = describe(root)
-        log.at_line(1, 1, wanted="the keys of a site", found=found, remedy="Begin with `site:`.")
+    root = compose(content, log, wanted="the keys of a site", begin="site:")
+    if root is None:
         raise SiteErrors(log.errors)
     site = SiteReader(log, registers).site(Section(root, "", log, FILE_KEYS))
-    log.stop_if_any()
+    if log.errors:
+        raise SiteErrors(log.errors)
     return site
 
 
@@ -63,7 +65,7 @@ def load_home_sites(home: Path, *, registers: Collection[str] = REGISTERS) -> li
         SiteErrors: A file is refused, there is none, both kinds are there, or two files describe
             the same site.
     """
-    errors: list[SiteError] = []
+    errors: list[FileProblem] = []
     loaded: list[LoadedSite] = []
     for path in _site_paths(home):
         name = path.relative_to(home).as_posix()
@@ -79,7 +81,7 @@ def load_home_sites(home: Path, *, registers: Collection[str] = REGISTERS) -> li
             if other.site.id == site.id:
                 remedy = "Give one of the two sites another id."
                 found = f"{site.id!r} also in {other.file}"
-                errors.append(SiteError(name, 0, 0, "site.id", "each site id once", found, remedy))
+                errors.append(FileProblem(name, 0, "each site id once", found, remedy, "site.id"))
         loaded.append(LoadedSite(site, name, content))
     if errors:
         raise SiteErrors(errors)
@@ -111,5 +113,5 @@ def _site_paths(home: Path) -> list[Path]:
     raise SiteErrors([_home_error("site.yaml", f"{found} in {home}", remedy)])
 
 
-def _home_error(file: str, found: str, remedy: str) -> SiteError:
-    return SiteError(file, 0, 0, "", "site.yaml or sites/*.yaml", found, remedy)
+def _home_error(file: str, found: str, remedy: str) -> FileProblem:
+    return FileProblem(file, 0, "site.yaml or sites/*.yaml", found, remedy)

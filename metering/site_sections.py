@@ -14,7 +14,7 @@ from typing import Final
 
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
-from metering.site_yaml import TAG, ErrorLog, SiteError, describe
+from metering.marked_yaml import TAG, ErrorLog, FileProblem, describe
 from metering.sites import closest
 
 _INTEGER: Final = re.compile(r"0|[1-9][0-9]*")
@@ -40,7 +40,7 @@ class Section:
             line, column = key.start_mark.line + 1, key.start_mark.column + 1
             remedy = f"Keep one of the two `{name}`."
             self.log.errors.append(
-                SiteError(self.log.file, line, column, path, "each key once", "it again", remedy)
+                FileProblem(self.log.file, line, "each key once", "it again", remedy, path, column)
             )
             return
         # A missing value is reported where its key stands.

@@ -7,6 +7,7 @@ from typing import Final
 
 from yaml.nodes import MappingNode
 
+from metering.marked_yaml import TAG, ErrorLog
 from metering.meter_points import Fixture, Meter, MeterPoint
 from metering.site_problems import exchange_problems, model_problems
 from metering.site_sections import Section
@@ -19,7 +20,6 @@ from metering.site_values import (
     quota_unit,
     zone,
 )
-from metering.site_yaml import TAG, ErrorLog
 from metering.sites import (
     QUOTA_PERIODS,
     Building,

@@ -120,31 +120,31 @@ def test_an_adopted_row_is_a_dated_row_of_ones_own(home):
 @pytest.mark.parametrize(
     ("wrong", "says"),
     [
-        (("region: GB", "regoin: GB"), ["line 2", "unknown key `regoin`", "mean `region`?"]),
-        (("value: 0.2", "valeu: 0.2"), ["line 5", "versions.0.valeu", "mean `value`?"]),
-        ((", locator: table 1", ""), ["line 7", "`sources.b.locator`", "found nothing", "Add it."]),
-        (("kgCO2/kWh", "tCO2/MWh"), ["line 3", "kgCO2/kWh", "'tCO2/MWh'", "same number"]),
+        (("region: GB", "regoin: GB"), [":2:", "unknown key `regoin`", "mean `region`?"]),
+        (("value: 0.2", "valeu: 0.2"), [":5:", "versions[0].valeu", "mean `value`?"]),
+        ((", locator: table 1", ""), [":7:", "`sources.b.locator`", "found nothing", "Add it."]),
+        (("kgCO2/kWh", "tCO2/MWh"), [":3:", "kgCO2/kWh", "'tCO2/MWh'", "same number"]),
         (("kgCO2/kWh", "kgCO2/m3"), ["`reference`", "20 degC 101.325 kPa"]),
-        (("value: 0.2", "value: 0.2, series: g.csv"), ["line 5", "value and series", "Keep one"]),
-        (("value: 0.2, ", ""), ["line 5", "found none of them"]),
-        (("value: 0.2", "value: .nan"), ["line 5", "found nan"]),
-        (("value: 0.2", "value: -1"), ["line 5", "greater than or equal to 0", "found -1"]),
-        (("value: 0.2", "value: yes"), ["line 5", "found 'yes'", "plain number"]),
-        (("source: b}", "source: c}"), ["line 5", "source under `sources` (b)", "found c"]),
-        (("published: 2020-06-01, ", ""), ["line 5", "published`", "found nothing"]),
-        (("2020-06-01", "2020-06-31"), ["line 5", "date of the calendar", "2020-06-31"]),
-        (("2020-06-01", "'2020-06-01'"), ["line 5", "without quotes"]),
-        (("2020-06-01", "20200601"), ["line 5", "2024-01-31"]),
-        (("valid_until: 2020", "valid_until: 2018"), ["line 5", "`valid_until`", "to 2018-01-01"]),
-        (("title: Bulletin", "title: http://a.example/b"), ["line 7", "title", "into `url`"]),
-        (("locator", "url: http://a.example, locator"), ["line 7", "`retrieved`"]),
-        (("unit:", "region: FR\nunit:"), ["line 3", "`region` once", "first on line 2"]),
-        (("versions:", "versions"), ["line 5", "valid YAML"]),
-        (("value: 0.2", "series: ../grid.csv"), ["line 5", "plain name"]),
-        (("value: 0.2", "series: none.csv"), ["line 5", "no such file", "none.csv"]),
-        (("kgCO2/kWh", "kgCO2/GJ\nreference: cold"), ["line 4", "state of gas"]),
-        (("value: 0.2", "blend: {a: 0.5, b: 0.5}"), ["line 5", "no single electricity.grid.a"]),
-        (("key: electricity.grid", "key: electricity/grid"), ["line 1", "without spaces"]),
+        (("value: 0.2", "value: 0.2, series: g.csv"), [":5:", "value and series", "Keep one"]),
+        (("value: 0.2, ", ""), [":5:", "found none of them"]),
+        (("value: 0.2", "value: .nan"), [":5:", "found nan"]),
+        (("value: 0.2", "value: -1"), [":5:", "greater than or equal to 0", "found -1"]),
+        (("value: 0.2", "value: yes"), [":5:", "found 'yes'", "plain number"]),
+        (("source: b}", "source: c}"), [":5:", "source under `sources` (b)", "found c"]),
+        (("published: 2020-06-01, ", ""), [":5:", "published`", "found nothing"]),
+        (("2020-06-01", "2020-06-31"), [":5:", "date of the calendar", "2020-06-31"]),
+        (("2020-06-01", "'2020-06-01'"), [":5:", "without quotes"]),
+        (("2020-06-01", "20200601"), [":5:", "2024-01-31"]),
+        (("valid_until: 2020", "valid_until: 2018"), [":5:", "`valid_until`", "to 2018-01-01"]),
+        (("title: Bulletin", "title: http://a.example/b"), [":7:", "title", "into `url`"]),
+        (("locator", "url: http://a.example, locator"), [":7:", "`retrieved`"]),
+        (("unit:", "region: FR\nunit:"), [":3:", "`region` once", "first on line 2"]),
+        (("versions:", "versions"), [":5:", "valid YAML"]),
+        (("value: 0.2", "series: ../grid.csv"), [":5:", "plain name"]),
+        (("value: 0.2", "series: none.csv"), [":5:", "no such file", "none.csv"]),
+        (("kgCO2/kWh", "kgCO2/GJ\nreference: cold"), [":4:", "state of gas"]),
+        (("value: 0.2", "blend: {a: 0.5, b: 0.5}"), [":5:", "no single electricity.grid.a"]),
+        (("key: electricity.grid", "key: electricity/grid"), [":1:", "without spaces"]),
     ],
     ids=lambda case: str(case[-1]),
 )
@@ -156,23 +156,23 @@ def test_a_wrong_file_is_named_with_line_wish_and_remedy(home, wrong, says):
 
     for part in ["own.yaml", *says]:
         assert part in problem
-    with pytest.raises(FactorFileError, match=r"own\.yaml, line "):
+    with pytest.raises(FactorFileError, match=r"own\.yaml:\d"):
         load_registry(folder)
 
 
 @pytest.mark.parametrize(
     ("csv", "says"),
     [
-        ("time,value\n", ["line 1", "header `start,value`", "found time,value"]),
-        ("", ["line 1", "found nothing"]),
-        ("start,value\n", ["line 2", "at least one row"]),
-        ("start,value\n2019-01-01T00:00:00,1\n", ["line 2", "offset or Z"]),
-        ("start,value\nyesterday,1\n", ["line 2", "'yesterday'"]),
-        ("start,value\n2019-01-01T00:00:00Z\n", ["line 2", "two columns"]),
-        ("start,value\n2019-01-01T00:00:00Z,nan\n", ["line 2", "a number", "'nan'"]),
-        ("start,value\n2019-01-01T00:00:00Z,\n", ["line 2", "a number", "''"]),
-        (CSV + "2019-01-01T02:00:00+01:00,0.2\n", ["line 4", "Sort the rows"]),
-        (CSV + "2018-01-01T00:00:00Z,0.2\n", ["line 4", "later than the one before"]),
+        ("time,value\n", [":1:", "header `start,value`", "found time,value"]),
+        ("", [":1:", "found nothing"]),
+        ("start,value\n", [":2:", "at least one row"]),
+        ("start,value\n2019-01-01T00:00:00,1\n", [":2:", "offset or Z"]),
+        ("start,value\nyesterday,1\n", [":2:", "'yesterday'"]),
+        ("start,value\n2019-01-01T00:00:00Z\n", [":2:", "two columns"]),
+        ("start,value\n2019-01-01T00:00:00Z,nan\n", [":2:", "a number", "'nan'"]),
+        ("start,value\n2019-01-01T00:00:00Z,\n", [":2:", "a number", "''"]),
+        (CSV + "2019-01-01T02:00:00+01:00,0.2\n", [":4:", "Sort the rows"]),
+        (CSV + "2018-01-01T00:00:00Z,0.2\n", [":4:", "later than the one before"]),
     ],
 )
 def test_a_wrong_series_is_named_with_its_own_file_and_line(home, csv, says):
@@ -185,14 +185,16 @@ def test_a_wrong_series_is_named_with_its_own_file_and_line(home, csv, says):
 def test_text_that_is_not_utf8_is_refused_with_its_line(home):
     (problem,) = problems(home(GOOD.replace("Ministry", "环").encode("gbk")))
 
-    assert problem.startswith("own.yaml, line 7: UTF-8 text; found the byte BBh.")
+    assert problem.startswith(
+        "own.yaml:7: wanted text in UTF-8, found the byte BBh, which is not UTF-8."
+    )
 
 
 @pytest.mark.parametrize("text", ["", "- 1\n", "just words\n"])
 def test_a_file_that_is_no_mapping_is_refused(home, text):
     (problem,) = problems(home(text))
 
-    assert "own.yaml, line 1: a mapping" in problem
+    assert "own.yaml:1: wanted a mapping" in problem
 
 
 def test_a_file_with_the_wrong_ending_is_not_silently_ignored(home):
@@ -207,8 +209,8 @@ def test_versions_of_one_day_of_publication_may_not_overlap_across_files(home):
 
     (problem,) = problems(folder)
 
-    assert "second.yaml, line 5" in problem
-    assert "in own.yaml, line 5, both published 2020-06-01" in problem
+    assert "second.yaml:5:" in problem
+    assert "in own.yaml:5, both published 2020-06-01" in problem
 
 
 def test_a_correction_published_later_may_overlap(home):
@@ -241,7 +243,7 @@ def test_only_an_unverified_row_can_be_adopted(home, row, says):
 
     (problem,) = problems(home(f"adopt:\n  - {wish}\n"))
 
-    assert "own.yaml, line 2" in problem
+    assert "own.yaml:2:" in problem
     assert says in problem
 
 
@@ -249,7 +251,19 @@ def test_an_adoption_needs_its_document_page_and_person(home):
     found = problems(home(f'adopt:\n  - {{id: "{C_ROW}", on: 2025-03-01}}\n'))
 
     assert [line.split("`")[1] for line in found] == [
-        "adopt.0.document",
-        "adopt.0.page",
-        "adopt.0.person",
+        "adopt[0].document",
+        "adopt[0].page",
+        "adopt[0].person",
     ]
+
+
+def test_what_no_yaml_file_may_hold_is_refused_with_its_line(home):
+    """An alias can blow a small file up, and a tag asks for a type that is not plain data."""
+    alias = home(GOOD.replace("sources:", "sources: &all", 1) + "adopt: *all\n")
+    (problem,) = problems(alias)
+    assert "wanted no aliases" in problem
+
+    tagged = home(GOOD.replace("value: 0.2", "value: !!python/none 0.2", 1))
+    (problem,) = problems(tagged)
+    assert problem.startswith("own.yaml:5: wanted plain YAML")
+    assert problem.endswith("Remove the tag.")

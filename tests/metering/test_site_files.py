@@ -222,7 +222,7 @@ def test_a_file_above_the_limit_is_refused_unread():
     (error,) = errors_of(b"#" * (10 * 1024 * 1024 + 1))
 
     assert str(error) == (
-        "site.yaml: wanted a file of 10 MiB at most, found 10.0 MiB. Split it into several sites."
+        "site.yaml: wanted a file of 10 MiB at most, found 10.0 MiB. Split it into several files."
     )
 
 

@@ -1,38 +1,45 @@
-"""Turns a site file's bytes into YAML nodes, and collects what is wrong with the file.
+"""Turns the bytes of a file into YAML nodes that know their lines, and collects what is wrong.
 
 PyYAML's own loader drops lines, takes the last of two equal keys and guesses types; so a file is
-composed into nodes only, and `metering.site_sections` reads those.
+composed into nodes only. `metering.site_sections` reads those of sites and device profiles,
+`carbon.factor_yaml` those of factors.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import yaml
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
+Loader: TypeAlias = yaml.CSafeLoader | yaml.SafeLoader
+
 MAX_BYTES: Final = 10 * 1024 * 1024
 MAX_DEPTH: Final = 32
 
-_LOADER: Final[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+LOADER: Final[type[Loader]] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 TAG: Final = "tag:yaml.org,2002:"
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class SiteError:
+@dataclass(frozen=True, slots=True)
+class FileProblem:
     """One thing wrong with a file."""
 
     file: str
     line: int
     """Counted from 1; 0 is the file as a whole."""
-    column: int
-    path: str
-    """Where in the content, such as `buildings[0].points[2].meter.serial`."""
     wanted: str
     found: str
     remedy: str
+    path: str = ""
+    """Where in the content, such as `buildings[0].points[2].meter.serial`."""
+    column: int = 1
+
+    @property
+    def place(self) -> tuple[str, int, int, str]:
+        """What problems are sorted by."""
+        return self.file, self.line, self.column, self.path
 
     def __str__(self) -> str:
         where = f"{self.file}:{self.line}" if self.line else self.file
@@ -40,20 +47,12 @@ class SiteError:
         return f"{where}: {path}wanted {self.wanted}, found {self.found}. {self.remedy}"
 
 
-class SiteErrors(ValueError):
-    """Everything that is wrong with the site files, in the order of their lines."""
-
-    def __init__(self, errors: Iterable[SiteError]) -> None:
-        self.errors = tuple(sorted(errors))
-        super().__init__("\n".join(str(error) for error in self.errors))
-
-
 class ErrorLog:
     """Collects the errors of one file, and knows where each path stands in it."""
 
     def __init__(self, file: str) -> None:
         self.file = file
-        self.errors: list[SiteError] = []
+        self.errors: list[FileProblem] = []
         self._marks: dict[str, tuple[int, int]] = {}
 
     def remember(self, path: str, mark: yaml.Mark) -> None:
@@ -66,55 +65,69 @@ class ErrorLog:
         while near and near not in self._marks:
             near = near[: max(near.rfind("."), near.rfind("["), 0)]
         line, column = self._marks.get(near, (1, 1))
-        self.errors.append(SiteError(self.file, line, column, path, wanted, found, remedy))
+        self.errors.append(FileProblem(self.file, line, wanted, found, remedy, path, column))
 
     def at_line(self, line: int, column: int, *, wanted: str, found: str, remedy: str) -> None:
         """Add an error that has no path, because the file could not be read that far."""
-        self.errors.append(SiteError(self.file, line, column, "", wanted, found, remedy))
-
-    def stop_if_any(self) -> None:
-        """Raise what was collected, if anything was.
-
-        Raises:
-            SiteErrors: There are errors.
-        """
-        if self.errors:
-            raise SiteErrors(self.errors)
+        self.errors.append(FileProblem(self.file, line, wanted, found, remedy, column=column))
 
 
-def compose(content: bytes, log: ErrorLog) -> Node | None:
-    """The file's root node; None with an error in the log if it cannot be read as YAML."""
+def compose(
+    content: bytes, log: ErrorLog, *, wanted: str, begin: str, loader: type[Loader] = LOADER
+) -> MappingNode | None:
+    """The file's root mapping; None with an error in the log if it cannot be read as one.
+
+    Args:
+        content: The file's bytes.
+        log: Takes what is wrong.
+        wanted: What the file is to be, such as `a site`.
+        begin: How such a file begins.
+        loader: PyYAML's, or one made from it that tells types apart differently.
+    """
     if len(content) > MAX_BYTES:
         log.at_line(
             0, 0, wanted="a file of 10 MiB at most", found=f"{len(content) / 2**20:.1f} MiB",
-            remedy="Split it into several sites.",
+            remedy="Split it into several files.",
         )  # fmt: skip
         return None
+    text = decoded(content, log)
+    if text is None:
+        return None
     try:
-        text = content.decode("utf-8-sig")
+        root = yaml.compose(text, Loader=loader) if _is_safe(text, log) else None
+    except yaml.MarkedYAMLError as error:
+        _log_syntax(error, text, log)
+        return None
+    except yaml.reader.ReaderError as error:
+        line = text.count("\n", 0, error.position) + 1
+        found = f"the control character {ord(text[error.position]):02X}h"
+        log.at_line(line, 1, wanted="printable text", found=found, remedy="Delete it.")
+        return None
+    if log.errors:
+        return None
+    if not isinstance(root, MappingNode):
+        found = "an empty file" if root is None else describe(root)
+        log.at_line(1, 1, wanted=wanted, found=found, remedy=f"Begin with `{begin}`.")
+        return None
+    return root
+
+
+def decoded(content: bytes, log: ErrorLog) -> str | None:
+    """UTF-8 text, with or without a byte order mark; None with an error in the log if not."""
+    try:
+        return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         byte = f"the byte {content[error.start]:02X}h, which is not UTF-8"
         remedy = "Save the file with the encoding UTF-8."
         log.at_line(line, 1, wanted="text in UTF-8", found=byte, remedy=remedy)
         return None
-    try:
-        if _is_safe(text, log):
-            return yaml.compose(text, Loader=_LOADER)
-    except yaml.MarkedYAMLError as error:
-        _log_syntax(error, text, log)
-    except yaml.reader.ReaderError as error:
-        line = text.count("\n", 0, error.position) + 1
-        found = f"the control character {ord(text[error.position]):02X}h"
-        log.at_line(line, 1, wanted="printable text", found=found, remedy="Delete it.")
-    return None
 
 
 def _is_safe(text: str, log: ErrorLog) -> bool:
-    """Whether nothing in the text can blow up: no aliases, no deep nesting, not empty."""
+    """Whether nothing in the text can blow up: no aliases, no deep nesting."""
     depth = 0
-    nodes = 0
-    for event in yaml.parse(text, Loader=_LOADER):
+    for event in yaml.parse(text, Loader=LOADER):
         mark: Any = event.start_mark
         line, column = mark.line + 1, mark.column + 1
         if isinstance(event, yaml.AliasEvent):
@@ -122,8 +135,6 @@ def _is_safe(text: str, log: ErrorLog) -> bool:
             found = f"the alias *{event.anchor}"
             log.at_line(line, column, wanted="no aliases", found=found, remedy=remedy)
             return False
-        if isinstance(event, yaml.NodeEvent):
-            nodes += 1
         if isinstance(event, yaml.CollectionStartEvent):
             depth += 1
         elif isinstance(event, yaml.CollectionEndEvent):
@@ -133,10 +144,7 @@ def _is_safe(text: str, log: ErrorLog) -> bool:
             remedy = "Look for brackets that are never closed."
             log.at_line(line, column, wanted=wanted, found="more", remedy=remedy)
             return False
-    if nodes == 0:
-        remedy = "Write `site: {id: ..., timezone: ...}` and the buildings."
-        log.at_line(1, 1, wanted="a site", found="an empty file", remedy=remedy)
-    return nodes > 0
+    return True
 
 
 def _log_syntax(error: yaml.MarkedYAMLError, text: str, log: ErrorLog) -> None:
