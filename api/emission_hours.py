@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 
@@ -11,8 +11,8 @@ import numpy as np
 from carbon.emissions import EmissionSource, Method, hourly_emissions, source_for
 from carbon.factor_columns import ResolvedFactors, resolve
 from carbon.registry import Registry
-from metering.energy import Term, point_recipe
-from metering.intervals import MEASURED_FOR, Rows, combine, prefer, roll_up
+from metering.energy import Term, point_recipe, term_rows
+from metering.intervals import MEASURED_FOR, Rows, roll_up
 from metering.periods import Every, Period, Times, edges, to_us
 from metering.readings import runs
 from metering.series import Series
@@ -47,11 +47,6 @@ def split(series: Series) -> dict[str, Hours]:
         quantity = series.quantities[series.quantity[rows.start]]
         found.setdefault(subject, {})[quantity] = series.take(rows)
     return {subject: Hours(registers) for subject, registers in found.items()}
-
-
-def scaled(rows: Rows, ratio: float) -> Rows:
-    """The same intervals in another unit, or with the other sign."""
-    return Rows(rows.edges, rows.value * ratio, rows.coverage, rows.measured, rows.flags)
 
 
 def factors_for(
@@ -131,7 +126,7 @@ def _activity(subject: str, term: Term, found: Hours, span: Period, site: Site) 
     if len(parts) == 1 and term.otherwise is None:
         return replace(parts[0], value=parts[0].value * term.ratio)
     marks = edges(span, "hour", tz=site.timezone)
-    rolled = {every: _rolled(term, found, marks, every) for every in MEASURED_FOR}
+    rolled = {every: term_rows(term, _rolled(found, marks, every)) for every in MEASURED_FOR}
     rows = rolled["hour"]
     if rows is None:
         return None
@@ -153,15 +148,14 @@ def _activity(subject: str, term: Term, found: Hours, span: Period, site: Site) 
     )
 
 
-def _rolled(term: Term, found: Hours, marks: Times, every: Every) -> Rows | None:
-    """The hours of a term, with what counts as measured for a kind of interval."""
-    parts = [found.by_register[name] for name in term.registers if name in found.by_register]
-    other = _rolled(term.otherwise, found, marks, every) if term.otherwise else None
-    if not parts:
-        return other
-    together = combine([(roll_up(part, marks, every), 1.0) for part in parts])
-    rows = scaled(together, term.ratio)
-    return rows if other is None else prefer(rows, other)
+def _rolled(found: Hours, marks: Times, every: Every) -> Callable[[str], Rows | None]:
+    """The hours of a register, with what counts as measured for a kind of interval."""
+
+    def rows(name: str) -> Rows | None:
+        series = found.by_register.get(name)
+        return None if series is None else roll_up(series, marks, every)
+
+    return rows
 
 
 def _emissions(site: Site, kind: _Kind, activity: Series, registry: Registry) -> Series:

@@ -13,12 +13,12 @@ from datetime import date, timedelta
 import numpy as np
 
 from api.compute import CODE
-from api.emission_hours import Hours, factors_for, scaled, split
+from api.emission_hours import Hours, factors_for, split
 from carbon.emissions import EmissionSource, Method, hourly_emissions, source_for
 from carbon.factors import EmissionFactor
 from carbon.registry import Registry
-from metering.energy import Recipe, Term, point_recipe, register_recipe, scope_recipe
-from metering.intervals import Rows, add_up, combine, prefer, roll_up
+from metering.energy import Recipe, Term, point_recipe, register_recipe, scope_recipe, term_rows
+from metering.intervals import Rows, add_up, combine, roll_up
 from metering.periods import Every, Period, Times, edges, midnight
 from metering.pipeline import Streams, hours_of, register_type, rows_of, streams_of
 from metering.readings import Flag, Readings
@@ -306,9 +306,12 @@ def _step(every: Every) -> Every:
 
 def _evaluate(recipe: Recipe, found: Mapping[tuple[str, str], Rows], marks: Times) -> Rows:
     """Add up the terms of a recipe; a point is known as far as all its terms are."""
+    of_point: dict[str, dict[str, Rows]] = {}
+    for (point, register), rows_of_it in found.items():
+        of_point.setdefault(point, {})[register] = rows_of_it
     by_point: dict[str, list[Rows]] = {}
     for term in recipe.terms:
-        rows = _of_term(term, found)
+        rows = term_rows(term, of_point.get(term.point.id, {}).get)
         if rows is not None:
             by_point.setdefault(term.point.id, []).append(rows)
     if not by_point:
@@ -320,16 +323,3 @@ def _evaluate(recipe: Recipe, found: Mapping[tuple[str, str], Rows], marks: Time
         measured = np.minimum.reduce([rows.measured for rows in terms])
         points.append((replace(together, coverage=coverage, measured=measured), 1.0))
     return combine(points, shared=recipe.points)
-
-
-def _of_term(term: Term, found: Mapping[tuple[str, str], Rows]) -> Rows | None:
-    names = [(term.point.id, name) for name in term.registers]
-    parts = [(found[name], 1.0) for name in names if name in found]
-    other = _of_term(term.otherwise, found) if term.otherwise else None
-    if not parts:
-        return other
-    rows = scaled(combine(parts), term.ratio)
-    if np.isnan(term.ratio):
-        # In a unit that cannot be added to the others: unknown, and it shows.
-        rows = replace(rows, coverage=rows.coverage * 0, measured=rows.measured * 0)
-    return rows if other is None else prefer(rows, other)

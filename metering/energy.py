@@ -6,10 +6,11 @@ hour of the point was ever known of it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
+from metering.intervals import Rows, combine, prefer, scaled
 from metering.sites import BoundaryPoint, MeterPoint, Part
 
 _TARIFFS = {
@@ -93,6 +94,22 @@ def scope_recipe(
     if not terms:
         return None
     return Recipe(carrier, unit, tuple(terms), len(boundary))
+
+
+def term_rows(term: Term, of_register: Callable[[str], Rows | None]) -> Rows | None:
+    """The intervals of a term, its fallback where that knows more; None: there is nothing of it.
+
+    Args:
+        term: Which registers.
+        of_register: The intervals of a register of the term's point by its name, if it has any.
+    """
+    found = (of_register(name) for name in term.registers)
+    parts = [(rows, 1.0) for rows in found if rows is not None]
+    other = term_rows(term.otherwise, of_register) if term.otherwise else None
+    if not parts:
+        return other
+    rows = scaled(combine(parts), term.ratio)
+    return rows if other is None else prefer(rows, other)
 
 
 def _present(register: str, registers: AbstractSet[str]) -> tuple[str, ...]:

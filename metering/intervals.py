@@ -7,7 +7,7 @@ same increments give the same bits whatever else is computed beside them.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from zoneinfo import ZoneInfo
 
@@ -283,6 +283,13 @@ def combine(parts: list[tuple[Rows, float]], shared: int | None = None) -> Rows:
         measured / count,
         flags,
     )
+
+
+def scaled(rows: Rows, ratio: float) -> Rows:
+    """The same intervals in another unit, or with the other sign; unknown where the ratio is."""
+    if np.isnan(ratio):
+        rows = replace(rows, coverage=rows.coverage * 0, measured=rows.measured * 0)
+    return replace(rows, value=rows.value * ratio)
 
 
 def prefer(first: Rows, other: Rows) -> Rows:
