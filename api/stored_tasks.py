@@ -3,15 +3,20 @@
 Nothing but names travels then, and reading and writing are shared out too. A task that is done
 twice writes the same again. Tasks run beside each other, so what needs the hours of other tasks
 waits until all of those are saved.
+
+A worker that stood still may have been replaced, and newer hours saved by whoever did its task
+again: what it made is then too old to be saved.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from api.emission_hours import emission_series
+from api.executors import ComputeUnavailable
 from api.tasks import HoursTask, Shared, make_hours, without_origin
 from carbon.registry import Registry
 from metering.periods import Period
@@ -20,6 +25,14 @@ from metering.registers import CONTEXT
 from metering.series import Series
 from metering.sites import MeterPoint, Site
 from metering.store.port import Opening, ReadingStore, Span
+
+SAVE_WITHIN_S = 120.0
+"""From what was fetched so long ago no hours are saved. Reckoning takes seconds; a Dask scheduler
+gives the tasks of a worker that does not answer to another after five minutes."""
+
+
+class TooOld(ComputeUnavailable):
+    """What was made must not be saved any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +45,7 @@ class StoredTask:
         hours: Whole hours; nothing outside of them is made.
         asked: Which part of them, by point and register.
         spans: The points whose emissions are made, and the hours of each.
+        within_s: How old what was fetched may be when it is saved.
     """
 
     shared: Shared
@@ -39,6 +53,7 @@ class StoredTask:
     hours: Period
     asked: Mapping[tuple[str, str], Period]
     spans: Mapping[str, Period]
+    within_s: float = SAVE_WITHIN_S
 
     def for_the_rest(self, spans: Mapping[str, Period]) -> StoredTask:
         """The same, for the emissions of other points."""
@@ -53,12 +68,16 @@ def make_stored(task: StoredTask) -> int:
 
     Raises:
         StoreUnavailable: The store does not answer the worker.
+        TooOld: The worker stood still meanwhile.
     """
     store, shared = _opened(task.opening), task.shared
     registers = {register for _, register in task.asked}
     readings = fetched(store, shared.site, shared.points, registers, task.hours)
+    since = _now_s()
     made = make_hours(HoursTask(shared, readings, task.hours, task.asked, task.spans))
+    _check_fresh(task, since)
     save_energy(store, shared.site, shared.points, task.asked, made.energy)
+    _check_fresh(task, since)
     save_emissions(store, shared.site, shared.points, task.spans, made.emissions)
     return len(made.energy)
 
@@ -71,10 +90,13 @@ def emit_stored(task: StoredTask) -> int:
 
     Raises:
         StoreUnavailable: The store does not answer the worker.
+        TooOld: The worker stood still meanwhile.
     """
     store, site = _opened(task.opening), task.shared.site
     points = [point for point in task.shared.points if point.id in task.spans]
+    since = _now_s()
     made = emitted(store, site, points, task.hours, task.spans, task.shared.registry)
+    _check_fresh(task, since)
     save_emissions(store, site, points, task.spans, made)
     return len(made)
 
@@ -133,6 +155,21 @@ def save_emissions(
         keys = {point.id: site.point_key(point) for point in points}
         found = [Span(keys[point], hours) for point, hours in spans.items()]
         store.replace("emissions", emissions, spans=found)
+
+
+def _check_fresh(task: StoredTask, since_s: float) -> None:
+    took_s = _now_s() - since_s
+    if took_s > task.within_s:
+        raise TooOld(
+            f"This worker needed {took_s:.0f} s for what takes seconds, so its hours may be older "
+            "than those in the store by now; they are not saved. What is dirty stays so and is "
+            "made again. Look why its machine stood still."
+        )
+
+
+def _now_s() -> float:
+    """A clock that also goes on while the machine is suspended."""
+    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 
 @lru_cache(maxsize=2)

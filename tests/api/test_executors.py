@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -31,7 +32,7 @@ from api.executors import (
 )  # fmt: skip
 from api.services import open_services
 from api.settings import load_settings
-from api.stored_tasks import emit_stored, make_stored
+from api.stored_tasks import TooOld, emit_stored, make_stored
 from api.tasks import make_hours
 from metering.periods import Period, to_us
 from metering.readings import Readings
@@ -274,6 +275,24 @@ def test_workers_fetch_and_save_where_they_may_open_the_store(services, expected
     assert set(functions) == {make_stored, emit_stored}
     # What may need the energy of several tasks is made when all of it is saved.
     assert functions == sorted(functions, key=[make_stored, emit_stored].index)
+
+
+def test_a_worker_that_stood_still_does_not_save_what_it_made(services, expected, pool):
+    if services.store.opening is None:
+        pytest.skip("whoever has the file saves, and no worker")
+    asked = []
+    pool.submit, submit = lambda f, task: asked.append((f, task)) or submit(f, task), pool.submit
+    assert made_by(services, pool) == expected
+    services.store.clear(derived_only=True)
+
+    for function, task in asked:
+        with pytest.raises(TooOld, match="not saved"):
+            function(replace(task, within_s=0.0))
+
+    assert {function for function, _ in asked} == {make_stored, emit_stored}
+    for kind in ("energy", "emissions"):
+        assert len(services.store.series(kind, EVER)) == 0
+    assert made_by(services, Inline()) == expected
 
 
 def test_a_store_that_stops_while_workers_save_leaves_all_dirty(services, expected, server, pool):

@@ -14,6 +14,7 @@ from pathlib import Path
 from rich.console import Console
 
 from tests.bench import (
+    answers,
     doors,
     drain,
     drain_losses,
@@ -40,7 +41,7 @@ MEASUREMENTS: dict[str, tuple[str, Callable[[Scale], list[Figure]]]] = {
     "losses": ("What is lost on the way into InfluxDB 2", drain_losses.losses),
     "recompute": ("Full recompute of a year of quarter hours", recompute.recompute),
     "executors": ("The same hours by several processes", executors.executors),
-    "latency": ("API latency on that year", up.latency),
+    "latency": ("API latency on that year", answers.latency),
 }
 
 
