@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import http.client
 import time
-from contextlib import closing
 from datetime import date, timedelta
 from pathlib import Path
 from urllib.parse import urlencode
 
-from api.home import Home
-from api.services import open_store
-from api.settings import Settings
-from metering.store.copying import copy_store
+from api.moving import copy_between
 from tests.bench.drain_places import Influx, NoInflux, influx
 from tests.bench.executors_work import settings_of
 from tests.bench.figures import Aim, Figure
@@ -38,20 +34,17 @@ def latency(scale: Scale) -> list[Figure]:
 def _in_influx(scale: Scale, home: Path, server: Influx) -> list[Figure]:
     """The same from an InfluxDB that was given all of it."""
     url = server.server.url
-    with (
-        closing(open_store(Settings(home=home), Home(home))) as source,
-        closing(open_store(settings_of(home, url), Home(home))) as target,
-    ):
-        start = time.monotonic()
-        copy_store(source, target, lambda _what, _done: None)
-        copied_s = time.monotonic() - start
+    start = time.monotonic()
+    copied = copy_between(settings_of(home, url), "duckdb", "influxdb", say=lambda _text: None)
+    copied_s = time.monotonic() - start
     settings = {
         "TANYUAN_STORE": "influxdb", "INFLUXDB_V2_URL": url, "INFLUXDB_V2_ORG": ORG,
         "INFLUXDB_V2_TOKEN": TOKEN,
     }  # fmt: skip
     with up(home, **settings) as running:
         found = _answers(scale, running, "InfluxDB: ")
-    return [Figure("InfluxDB: readings and hours copied into it", copied_s, "s"), *found]
+    note = f"{copied['readings']:,} readings, {copied['hours']:,} hours"
+    return [Figure("InfluxDB: `store copy` into it", copied_s, "s", note=note), *found]
 
 
 def _answers(scale: Scale, running: Up, where: str) -> list[Figure]:
