@@ -15,7 +15,6 @@ from itertools import islice
 
 from api.compute import Window, everything
 from api.indicators import daily_indicators, hourly_indicators, live_indicators
-from api.live import usual_spacing
 from api.pending_hours import PendingHours
 from api.pending_hours import pieces as pieces_of
 from api.platform_indicators import event_indicators, platform_indicators
@@ -241,9 +240,8 @@ class IndicatorWriter:
 
 def write_past(given: Services, site: Site, moments: Sequence[datetime]) -> None:
     """Write what the present was at moments of the past, such as after an import."""
-    spacing = usual_spacing(given.store)
     for moment in moments:
-        rows = live_indicators(given.figures(site.id), moment, spacing=spacing)
+        rows = live_indicators(given.figures(site.id), moment)
         given.store.put_indicators(rows)
     days = sorted({local_day(moment, tz=site.timezone) for moment in moments})
     for day in days:

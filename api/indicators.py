@@ -5,7 +5,7 @@ Nothing is computed here: what a wall shows is what the API says.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, date, datetime, timedelta
 
 import numpy as np
@@ -51,18 +51,15 @@ class _Rows:
             self.rows.append(Indicator(subject, about, quantity, self._at, float(value), text))
 
 
-def live_indicators(
-    figures: Figures, moment: datetime, *, spacing: Mapping[str, float] | None = None
-) -> list[Indicator]:
+def live_indicators(figures: Figures, moment: datetime) -> list[Indicator]:
     """The park at a moment: power, the day so far, heat, meters.
 
     Args:
         figures: Of the park.
         moment: Which one.
-        spacing: As `usual_spacing` gives it, where it is at hand.
     """
     site = figures.site
-    meters = meter_documents(figures.store, site, moment, spacing=spacing, extra=figures.extra)
+    meters = meter_documents(figures.store, site, moment, extra=figures.extra)
     live = live_document(figures, moment, ahead=AHEAD, meters=meters)
     out = _Rows(moment)
     for subject, power, day in (

@@ -90,28 +90,11 @@ def latest_documents(store: ReadingStore, site: Site) -> list[Document]:
     ]
 
 
-def usual_spacing(store: ReadingStore) -> dict[str, float]:
-    """The usual time between the last readings of each meter's densest register, in seconds."""
-    latest = store.latest()
-    if not len(latest):
-        return {}
-    end = from_us(latest.read_at.max()) + timedelta(microseconds=1)
-    last = store.read(Period(end, end), before=SPACING_READINGS)
-    spacing: dict[str, float] = {}
-    for meter, _, rows in last.registers_in_order():
-        steps = np.sort(np.diff(last.read_at[rows]).astype(np.int64))
-        if len(steps):
-            usual = float(steps[(len(steps) - 1) // 2]) / 1e6
-            spacing[meter] = min(spacing.get(meter, usual), usual)
-    return spacing
-
-
 def meter_documents(
     store: ReadingStore,
     site: Site,
     moment: datetime,
     *,
-    spacing: Mapping[str, float] | None = None,
     extra: Mapping[str, RegisterType] | None = None,
 ) -> list[Document]:
     """Every meter of a site that is in service, with its last reading and whether it is silent.
@@ -120,11 +103,11 @@ def meter_documents(
         store: Where the readings are.
         site: Whose meters.
         moment: As it was then; later readings are not seen.
-        spacing: As `usual_spacing` gives it, where it is at hand.
         extra: Registers that profiles add.
     """
     seen = _last_seen(store, site, moment)
-    spacing = usual_spacing(store) if spacing is None else spacing
+    quiet = [meter for meter, (at, _, _) in seen.items() if moment - at > SILENT_AFTER]
+    spacing = _usual_spacing(store, quiet, moment)
     types = {**REGISTERS, **(extra or {})}
     return [
         _meter_document(site, point, meter, moment, seen, spacing, types)
@@ -161,6 +144,23 @@ def _meter_document(
         "value": value,
         "unit": types[register].unit if register and register in types else None,
     }
+
+
+def _usual_spacing(
+    store: ReadingStore, meters: Sequence[str], moment: datetime
+) -> dict[str, float]:
+    """The usual time between the last readings of each meter's densest register, in seconds."""
+    if not meters:
+        return {}
+    end = moment + timedelta(microseconds=1)
+    last = store.read(Period(end, end), meters=sorted(meters), before=SPACING_READINGS)
+    spacing: dict[str, float] = {}
+    for meter, _, rows in last.registers_in_order():
+        steps = np.sort(np.diff(last.read_at[rows]).astype(np.int64))
+        if len(steps):
+            usual = float(steps[(len(steps) - 1) // 2]) / 1e6
+            spacing[meter] = min(spacing.get(meter, usual), usual)
+    return spacing
 
 
 def _last_seen(

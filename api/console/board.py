@@ -18,7 +18,7 @@ from datetime import datetime, timedelta
 
 from api.answers import Document
 from api.latest import AHEAD
-from api.live import meter_documents, meters_document, newest, usual_spacing
+from api.live import meter_documents, meters_document, newest
 from api.live_day import day_document
 from api.live_power import NOT_AHEAD, power_document
 from api.problems import STATUS, problem_of
@@ -29,7 +29,7 @@ from metering.periods import utc_text
 
 log = logging.getLogger(__name__)
 
-POWER_S, METERS_S, DAY_S, STATE_S, BEHIND_S, SPACING_S = 0.4, 5.0, 10.0, 10.0, 1.0, 60.0
+POWER_S, METERS_S, DAY_S, STATE_S, BEHIND_S = 0.4, 5.0, 10.0, 10.0, 1.0
 """How old each part may be. [s]"""
 
 NEWEST_S = 1.0
@@ -111,7 +111,6 @@ class Watch:
     site: str
     at: str | None
     """None: now; `latest`: the newest reading; else an instant."""
-    spacing: Part
     power: Part = field(init=False)
     meters: Part = field(init=False)
     day: Part = field(init=False)
@@ -150,10 +149,7 @@ class Watch:
 
     def _meters(self) -> Document:
         figures = self.services.figures(self.site)
-        spacing = (self.spacing.value or {}).get("spacing") or usual_spacing(figures.store)
-        found = meter_documents(
-            figures.store, figures.site, self.moment(), spacing=spacing, extra=figures.extra
-        )
+        found = meter_documents(figures.store, figures.site, self.moment(), extra=figures.extra)
         return {"all": found, "counts": meters_document(found)}
 
     def _day(self) -> Document:
@@ -167,7 +163,6 @@ class Board:
         self.services = services
         self.state = Part("state", self._state, STATE_S)
         self.behind = Part("lag", self._behind, BEHIND_S)
-        self.spacing = Part("spacing", self._spacing, SPACING_S)
         self._watches: OrderedDict[tuple[str, str | None], Watch] = OrderedDict()
         self._hours_behind_since: datetime | None = None
 
@@ -175,7 +170,7 @@ class Board:
         """What is computed of a site as of now or a moment, shared by all who look at it."""
         key = (site, at)
         if key not in self._watches:
-            self._watches[key] = Watch(self.services, site, at, self.spacing)
+            self._watches[key] = Watch(self.services, site, at)
             while len(self._watches) > WATCHES:
                 self._watches.popitem(last=False)
         self._watches.move_to_end(key)
@@ -183,11 +178,8 @@ class Board:
 
     def look(self, watch: Watch) -> None:
         """Set off what is due."""
-        for part in (self.state, self.behind, self.spacing, *watch.parts.values()):
+        for part in (self.state, self.behind, *watch.parts.values()):
             part.look()
-
-    def _spacing(self) -> Document:
-        return {"spacing": usual_spacing(self.services.store)}
 
     def _state(self) -> Document:
         """What is wrong with the installation, and what could not be read."""
