@@ -33,6 +33,11 @@ class Hours:
         """Registers of which anything is there."""
         return frozenset(self.by_register)
 
+    def within(self, period: Period) -> Hours:
+        """The hours that begin in a period."""
+        parts = {name: inside(series, period) for name, series in self.by_register.items()}
+        return Hours({name: series for name, series in parts.items() if len(series)})
+
 
 def source_of(point: MeterPoint) -> EmissionSource | None:
     """What the stored emissions of a point are; None: it has none."""

@@ -6,7 +6,7 @@ be shown as it was known on another day, are computed from the readings by the s
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 
@@ -98,6 +98,8 @@ class Figures:
     extra: Mapping[str, RegisterType] = field(default_factory=dict)
     known_by: date | None = None
     _has: dict[str, set[str]] | None = None
+    _gathered: list[tuple[Period, Mapping[str, Hours | None]]] = field(default_factory=list)
+    """Hours that were read for several questions at once."""
 
     # -- which points and registers -------------------------------------------------------------
 
@@ -166,12 +168,33 @@ class Figures:
             names = [(p.id, r) for p, r in zip(streams.points, streams.registers, strict=True)]
             rows = rows_of(self.site, streams, period, every)
             return Fetched(self.site, {}, dict(zip(names, rows, strict=True)))
+        subjects = [self.site.point_key(point) for point in points]
+        if (gathered := self._of_gathered(subjects, period)) is not None:
+            return Fetched(self.site, gathered, {})
         if self.known_by is None:
-            subjects = [self.site.point_key(point) for point in points]
             series = self.store.series("energy", period, subjects=subjects)
         else:
             series = hours_of(self.site, self._streams(points, period), period, code=CODE)
         return Fetched(self.site, split(series), {})
+
+    def gather(self, points: Iterable[MeterPoint], period: Period) -> None:
+        """Read the hours of points once, for all questions that will want a part of them.
+
+        They stay as they are now: for questions that belong together, not for long.
+        """
+        wanted = list({point.id: point for point in points}.values())
+        found = self.fetched(wanted, period, "hour").hours
+        keys = [self.site.point_key(point) for point in wanted]
+        self._gathered.append((period, {key: found.get(key) for key in keys}))
+
+    def _of_gathered(self, subjects: Sequence[str], period: Period) -> dict[str, Hours] | None:
+        for whole, hours in self._gathered:
+            inside = whole.start <= period.start and period.end <= whole.end
+            if inside and all(subject in hours for subject in subjects):
+                found = ((subject, hours[subject]) for subject in subjects)
+                parts = ((subject, each.within(period)) for subject, each in found if each)
+                return {subject: part for subject, part in parts if part.by_register}
+        return None
 
     def _streams(self, points: Sequence[MeterPoint], period: Period) -> Streams:
         return self.streams(points, period)[1]

@@ -70,6 +70,7 @@ def day_document(figures: Figures, moment: datetime) -> Document:
     site = figures.site
     last = moment - timedelta(microseconds=1)
     day = _Day(site, local_day(last, tz=site.timezone), moment)
+    _gather(figures, day)
     today, hours = _use(figures, Scope(), day)
     return {
         "at": utc_text(moment),
@@ -84,6 +85,17 @@ def day_document(figures: Figures, moment: datetime) -> Document:
             for building in site.buildings
         ],
     }
+
+
+def _gather(figures: Figures, day: _Day) -> None:
+    """Read the hours that site and buildings are made of at once."""
+    site = figures.site
+    scopes = [Scope(), *(Scope(building=building.id) for building in site.buildings)]
+    electric = [r for scope in scopes for r in figures.recipes(scope, carrier="electricity")]
+    points = [point for recipe in electric for point in recipe.places]
+    figures.gather(points, Period(day.before.start, day.whole.end))
+    boundary = (each for name in site.carriers(None) for each in site.boundary(name))
+    figures.gather((each.point for each in boundary), day.whole)
 
 
 def _use(figures: Figures, scope: Scope, day: _Day) -> tuple[Document, list[Document]]:

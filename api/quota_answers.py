@@ -8,23 +8,42 @@ from api.answers import Document
 from api.figures import Figures, Scope
 from carbon.registry import FactorNotFound
 from carbon.standard_coal import NoStandardCoal, coefficient_for
+from metering.energy import Recipe
+from metering.periods import Period
 from metering.quotas import CoalRatio, period_of, use_of
-from metering.sites import Quota
+from metering.sites import MeterPoint, Quota
 
 
 def quota_document(figures: Figures, on: date) -> Document:
     """The state of every quota of a site at the end of a day."""
+    _gather(figures, on)
     return {
         "on": on.isoformat(),
         "quotas": [quota_use(figures, quota, on) for quota in figures.site.quotas],
     }
 
 
+def _gather(figures: Figures, on: date) -> None:
+    """Read the hours of all quotas that share a period at once."""
+    wanted: dict[Period, list[MeterPoint]] = {}
+    for quota in figures.site.quotas:
+        period = period_of(quota, figures.site, on=on)
+        if period is not None:
+            for recipe in _recipes(figures, quota)[:1]:
+                wanted.setdefault(period, []).extend(recipe.places)
+    for period, points in wanted.items():
+        figures.gather(points, period)
+
+
+def _recipes(figures: Figures, quota: Quota) -> list[Recipe]:
+    scope = scope_of(figures, quota)
+    return figures.recipes(scope, carrier=quota.carrier, register=quota.register)
+
+
 def quota_use(figures: Figures, quota: Quota, on: date) -> Document:
     """The state of one quota at the end of a day."""
     site = figures.site
-    scope = scope_of(figures, quota)
-    recipes = figures.recipes(scope, carrier=quota.carrier, register=quota.register)
+    recipes = _recipes(figures, quota)
     period = period_of(quota, site, on=on)
     if not recipes or period is None:
         use = use_of(quota, None, unit=None, site=site, on=on)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
+from api.figures import Figures
 from api.latest import AHEAD
 from api.live import live_document, meter_documents
 from api.live_day import day_document
@@ -195,3 +196,38 @@ def test_what_passed_during_an_outage_does_not_tell_the_power(park):
     assert ["interpolated" in hour["flags"] for hour in day["hours"][11:17]] == [
         False, True, True, True, True, False,
     ]  # fmt: skip
+
+
+class _Counting:
+    """A store that counts how often hours are asked of it."""
+
+    def __init__(self, store):
+        self._store, self.asked = store, 0
+
+    def __getattr__(self, name):
+        self.asked += name == "series"
+        return getattr(self._store, name)
+
+
+class _Piecewise(Figures):
+    def gather(self, points, period):
+        """Read nothing at once."""
+
+
+def test_a_day_is_read_at_once_and_says_the_same_as_piece_by_piece(park):
+    given = (park.site, park.registry, park.extra)
+    whole, pieces = _Counting(park.store), _Counting(park.store)
+
+    document = day_document(Figures(whole, *given), at(12, 30))
+
+    assert document == day_document(_Piecewise(pieces, *given), at(12, 30))
+    # 29 days of the site's meters, and the year of those that have quotas; however many they are
+    assert whole.asked == 2
+    assert pieces.asked > 5
+
+
+def test_what_was_known_on_another_day_is_read_at_once_too(services):
+    known = services.figures("park", known_by=date(2024, 4, 2))
+    piecewise = _Piecewise(known.store, known.site, known.registry, known.extra, known.known_by)
+
+    assert day_document(known, at(12, 30)) == day_document(piecewise, at(12, 30))
