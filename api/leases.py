@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 
 from api.home import HomeBusy
 from metering.ledger.port import Ledger, LedgerUnavailable
+from metering.store.port import WriterReplaced
 
 log = logging.getLogger(__name__)
 
@@ -36,6 +37,11 @@ BELIEF = 2 / 3
 """The share of the term after which a holder that could not renew no longer counts on it."""
 
 
+def lasting_s() -> float:
+    """Seconds on a clock that nobody sets, and that goes on while the machine is suspended."""
+    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
+
+
 def process_name() -> str:
     """A name for this process that no other has: host, pid and something random."""
     return f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
@@ -49,7 +55,7 @@ class Lease:
     name: str
     holder: str
     term_s: float = TERM_S
-    clock: Callable[[], float] = time.monotonic
+    clock: Callable[[], float] = lasting_s
     _renewed: float | None = None
     _mine: str | None = None
     _seen: str | None = None
@@ -64,6 +70,18 @@ class Lease:
     def held(self) -> bool:
         """Whether this process may count on the lease now."""
         return self._renewed is not None and self.clock() < self._renewed + BELIEF * self.term_s
+
+    def check(self) -> None:
+        """Return while this process may count on the lease.
+
+        Raises:
+            WriterReplaced: It may not; another process may do the work by now.
+        """
+        if not self.held:
+            raise WriterReplaced(
+                f"This process may no longer count on the lease {self.name!r}; whoever has it now "
+                "does the same again."
+            )
 
     def hold(self) -> bool:
         """Take the lease if it is free, renew it if it is ours; say whether it is ours now.
@@ -131,7 +149,12 @@ def renewing(leases: Sequence[Lease]) -> Iterator[None]:
 
 def lease_names(journals: Iterable[str]) -> list[str]:
     """The leases of those who make hours and who move journals into the store."""
-    return ["schedule", *(f"project/{name}" for name in sorted(journals))]
+    return ["schedule", *(project_lease(name) for name in sorted(journals))]
+
+
+def project_lease(journal: str) -> str:
+    """The lease of whoever moves a journal into the store."""
+    return f"project/{journal}"
 
 
 @contextmanager

@@ -15,10 +15,12 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from api.journals import Place
-from api.leases import TERM_S, Lease, process_name
+from api.leases import TERM_S, Lease, process_name, project_lease
 from api.remote_journal import RemoteJournal
+from api.replaying import Answering
 from api.services import Services
 from ingest.projector import Projector, ProjectorCounts
+from ingest.quarantine import Quarantine
 from ingest.segments import JournalError
 from metering.ledger.port import LedgerUnavailable
 from metering.store.port import StoreUnavailable
@@ -68,6 +70,10 @@ class Projecting:
         self._looked_at = time.monotonic()
         self._failing: dict[str, str] = {}
         self._ended = ProjectorCounts()
+        self._answering = Answering(
+            given.ledger,
+            lambda: {name: partial(self._quarantine, name) for name in self._work.copy()},
+        )
 
     @property
     def conflicts(self) -> int:
@@ -99,19 +105,24 @@ class Projecting:
         """Look for journals and project them until `stop`."""
         self._thread = threading.Thread(target=self._run, name="projecting", daemon=True)
         self._thread.start()
+        self._answering.start()
 
     def stop(self, timeout_s: float = 30.0) -> None:
         """End after the batches under way, and let others have the journals at once."""
         self._stop.set()
         if self._thread is not None:
+            self._answering.stop(timeout_s)
             self._thread.join(timeout_s)
 
     def reload(self) -> list[str]:
         """Read site and factor files again, and what other ones could not read."""
         changed = self._given.reload()
         for name in list(self._work):
-            self._given.quarantine.of(name).replay_all_if_changed()
+            self._quarantine(name).replay_all_if_changed()
         return changed
+
+    def _quarantine(self, name: str) -> Quarantine:
+        return self._given.quarantine.of(name, self._leases[name].check)
 
     def _run(self) -> None:
         try:
@@ -188,15 +199,18 @@ class Projecting:
     def _lease(self, journal: str) -> Lease:
         if journal not in self._leases:
             self._leases[journal] = Lease(
-                self._given.ledger, f"project/{journal}", self._holder, term_s=self._term_s
+                self._given.ledger, project_lease(journal), self._holder, term_s=self._term_s
             )
         return self._leases[journal]
 
     def _begin(self, place: Place) -> None:
         given = self._given
         journal = given.journals.remote(place)
-        projector = Projector(journal, given.store, given.ledger, lambda: given.context)
-        work = Work(self._lease(place.journal), journal, projector)
+        lease = self._lease(place.journal)
+        projector = Projector(
+            journal, given.store, given.ledger, lambda: given.context, check=lease.check
+        )
+        work = Work(lease, journal, projector)
         work.thread = threading.Thread(
             target=self._project, args=(work,), name=f"project-{place.journal[:8]}", daemon=True
         )
@@ -237,7 +251,7 @@ class Projecting:
         name = work.journal.journal_id
         while not work.stop.is_set():
             try:
-                self._given.quarantine.of(name).replay_all_if_changed()
+                self._quarantine(name).replay_all_if_changed()
             except (StoreUnavailable, LedgerUnavailable, JournalError, LookupError) as error:
                 log.warning("projecting %s waits: %s", name, error)
                 work.stop.wait(self._look_s)

@@ -17,6 +17,7 @@ from api.home import Running
 from api.indicator_writer import IndicatorWriter
 from api.jobs import Timetable
 from api.journals import Place, registering
+from api.replaying import Answering
 from api.routes.journals import serve_journal
 from api.services import Services, open_services
 from api.settings import Settings
@@ -141,6 +142,11 @@ def _register(stack: ExitStack, services: Services, port: int) -> None:
             )
 
         stack.enter_context(registering(lambda: open_ledger(settings.ledger_url), place))
+        name = journal.journal_id
+        own = {name: lambda: services.quarantine.of(name)}
+        answering = Answering(services.ledger, lambda: own)
+        answering.start()
+        stack.callback(answering.stop)
 
 
 def mount_console(app: FastAPI, services: Services) -> None:

@@ -10,13 +10,13 @@ again: what it made is then too old to be saved.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from api.emission_hours import emission_series
 from api.executors import ComputeUnavailable
+from api.leases import lasting_s
 from api.tasks import HoursTask, Shared, make_hours, without_origin
 from carbon.registry import Registry
 from metering.periods import Period
@@ -73,7 +73,7 @@ def make_stored(task: StoredTask) -> int:
     store, shared = _opened(task.opening), task.shared
     registers = {register for _, register in task.asked}
     readings = fetched(store, shared.site, shared.points, registers, task.hours)
-    since = _now_s()
+    since = lasting_s()
     made = make_hours(HoursTask(shared, readings, task.hours, task.asked, task.spans))
     _check_fresh(task, since)
     save_energy(store, shared.site, shared.points, task.asked, made.energy)
@@ -94,7 +94,7 @@ def emit_stored(task: StoredTask) -> int:
     """
     store, site = _opened(task.opening), task.shared.site
     points = [point for point in task.shared.points if point.id in task.spans]
-    since = _now_s()
+    since = lasting_s()
     made = emitted(store, site, points, task.hours, task.spans, task.shared.registry)
     _check_fresh(task, since)
     save_emissions(store, site, points, task.spans, made)
@@ -158,18 +158,13 @@ def save_emissions(
 
 
 def _check_fresh(task: StoredTask, since_s: float) -> None:
-    took_s = _now_s() - since_s
+    took_s = lasting_s() - since_s
     if took_s > task.within_s:
         raise TooOld(
             f"This worker needed {took_s:.0f} s for what takes seconds, so its hours may be older "
             "than those in the store by now; they are not saved. What is dirty stays so and is "
             "made again. Look why its machine stood still."
         )
-
-
-def _now_s() -> float:
-    """A clock that also goes on while the machine is suspended."""
-    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 
 @lru_cache(maxsize=2)

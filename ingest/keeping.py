@@ -10,7 +10,7 @@ answer takes the time in between for the present.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
@@ -53,8 +53,20 @@ def decode_sparing(records: Sequence[Record], context: Context, *, journal: str)
     )
 
 
-def keep(decoded: Decoded, store: ReadingStore, ledger: Ledger) -> int:
+def keep(
+    decoded: Decoded,
+    store: ReadingStore,
+    ledger: Ledger,
+    *,
+    check: Callable[[], None] | None = None,
+) -> int:
     """Put what was decoded where it belongs; doing it again changes nothing.
+
+    Args:
+        decoded: Of one journal.
+        store: Where readings go.
+        ledger: Where everything else goes.
+        check: Called before readings are written; raises where this process no longer may.
 
     Returns:
         The number of conflicts it made.
@@ -63,7 +75,7 @@ def keep(decoded: Decoded, store: ReadingStore, ledger: Ledger) -> int:
         ledger.quarantine(decoded.rejected)
     if not len(decoded.readings):
         return 0
-    conflicts = store.add(decoded.readings)
+    conflicts = store.add(decoded.readings, check=check)
     if spans := dirty_spans(decoded.readings):
         ledger.mark_dirty(spans)
     if findings := [*_conflict_findings(conflicts), *_set_aside_findings(decoded.readings)]:

@@ -112,6 +112,7 @@ class Projector:
         context: Gives the sites and profiles that count now.
         settings: Batch size and waiting.
         on_latest: Is handed every batch of stored readings, such as for a live page.
+        check: Called before readings are written; raises where another process moves this journal.
     """
 
     def __init__(
@@ -123,9 +124,10 @@ class Projector:
         *,
         settings: ProjectorSettings | None = None,
         on_latest: Callable[[Readings], None] | None = None,
+        check: Callable[[], None] | None = None,
     ) -> None:
         self._journal, self._store, self._ledger = journal, store, ledger
-        self._context, self._on_latest = context, on_latest
+        self._context, self._on_latest, self._check = context, on_latest, check
         self._settings = settings or ProjectorSettings()
         self._position: int | None = None
         self._stepping, self._moved = threading.Lock(), threading.Condition()
@@ -213,6 +215,7 @@ class Projector:
     def _step(self, limit: int) -> Projected:
         ident = {"store_id": self._store.store_id, "journal": self._journal.journal_id}
         if self._position is None:
+            self._store.begin(self._journal.journal_id)
             self._position = self.counts.position = self._ledger.position(**ident)
         try:
             records = self._journal.read(self._position, limit, max_bytes=self._settings.max_bytes)
@@ -224,7 +227,7 @@ class Projector:
             return self._moved_to(self._position, Projected(position=self._position))
         self._see_lag(self._position, records[0])
         decoded = decode_sparing(records, self._context(), journal=self._journal.journal_id)
-        conflicts = keep(decoded, self._store, self._ledger)
+        conflicts = keep(decoded, self._store, self._ledger, check=self._check)
         last = records[-1].sequence
         self._ledger.save_position(last, **ident)
         self._count(decoded, messages=len(records), conflicts=conflicts)

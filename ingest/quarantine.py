@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Final, Protocol
 
@@ -86,6 +86,11 @@ class Replayed:
     gone: int = 0
     """Messages of another journal, or that the journal cannot read any more; they stay open."""
 
+    def plus(self, other: Replayed) -> Replayed:
+        """What both did."""
+        mine, more = asdict(self), asdict(other)
+        return Replayed(**{name: mine[name] + more[name] for name in mine})
+
 
 class Quarantine:
     """The messages of one journal that could not be read.
@@ -95,6 +100,7 @@ class Quarantine:
         store: Where readings go.
         ledger: Keeps the reasons.
         context: Gives the sites and profiles that count now.
+        check: Called before readings are written; raises where another process moves this journal.
     """
 
     def __init__(
@@ -103,9 +109,11 @@ class Quarantine:
         store: ReadingStore,
         ledger: Ledger,
         context: Callable[[], Context],
+        *,
+        check: Callable[[], None] | None = None,
     ) -> None:
         self._journal, self._store, self._ledger = journal, store, ledger
-        self._context = context
+        self._context, self._check = context, check
 
     def show(self, sequence: int) -> QuarantinedMessage:
         """Return a message with its payload and all its reasons, those replayed too.
@@ -177,7 +185,7 @@ class Quarantine:
             for entry in self._open_entries(open_again)
             if (entry.sequence, entry.part) not in failing
         ]
-        keep(decoded, self._store, self._ledger)
+        keep(decoded, self._store, self._ledger, check=self._check)
         if mended:
             self._ledger.quarantine(mended)
         closed = [record.sequence for record in records if record.sequence not in open_again]

@@ -7,7 +7,7 @@ transaction. How it is opened, guarded and shared by threads: `duckdb_instance`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
 
@@ -60,11 +60,13 @@ class DuckDbStore(ReadingStore):
             return known.store_id
 
     @override
-    def add(self, batch: Readings) -> Readings:
+    def add(self, batch: Readings, *, check: Callable[[], None] | None = None) -> Readings:
         check_finite(batch)
         if not len(batch):
             return Readings.empty()
         with self._instance.write() as writing:
+            if check is not None:
+                check()
             writing.state, conflicts = add_readings(writing.cursor, writing.state, batch)
         return conflicts
 

@@ -2,7 +2,9 @@
 
 There are no transactions. What makes a batch safe to be half applied, done again, or applied late:
 
-- every journal has series of its own, and one writer, so that processes never overwrite another's;
+- every journal has series of its own, and one writer at a time, so that processes never overwrite
+  another's; whoever begins to write one looks at what others left there (`ReadingStore.begin`), and
+  asks before every request whether it still may (`check`);
 - a point of `reading` is complete in one line: values with their flags and provenance;
 - a row that is to be replaced there is first written to `superseded`, and never deleted;
 - what counts is worked out anew from all rows whenever they are read.
@@ -10,7 +12,7 @@ There are no transactions. What makes a batch safe to be half applied, done agai
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
@@ -34,9 +36,9 @@ _EVER: Final = (np.datetime64(-(2**53), "us"), np.datetime64(2**53, "us"))
 
 @dataclass(slots=True)
 class Reach:
-    """How far what this process may have written reaches, for each journal; never too short.
+    """How far the readings of journals reach, as long as this process alone writes them.
 
-    A batch beyond it has keys that nobody else writes and needs no look at what is there.
+    A batch beyond it has keys that are not there yet and needs no look at what is there.
     """
 
     codes: dict[str, dict[str, int]] = field(default_factory=lambda: {"meter": {}, "register": {}})
@@ -44,6 +46,11 @@ class Reach:
     """Of each journal's meters."""
     registers: dict[str, Extents] = field(default_factory=dict)
     """Of each journal's registers."""
+
+    def forget(self, journal: str) -> None:
+        """Learn anew how far a journal reaches, because others may have written it."""
+        self.points.pop(journal, None)
+        self.registers.pop(journal, None)
 
     def code(self, kind: str, names: Sequence[str]) -> Codes:
         """Numbers for names that stay the same while the process runs."""
@@ -73,8 +80,15 @@ def load_reach(reader: Reader, reach: Reach, journal: str) -> None:
 class Adding:
     """One batch on its way into the store."""
 
-    def __init__(self, influx: Influx, reader: Reader, reach: Reach) -> None:
+    def __init__(
+        self,
+        influx: Influx,
+        reader: Reader,
+        reach: Reach,
+        check: Callable[[], None] | None = None,
+    ) -> None:
         self._influx, self._reader, self._reach = influx, reader, reach
+        self._check = check
 
     def add(self, batch: Readings) -> Readings:
         """Write a batch of finite values.
@@ -109,10 +123,13 @@ class Adding:
         plain = rows.take(~contested)
         lines = reading_lines(plain.take(~there[~contested]), spelled_out=False)
         lines += reading_lines(plain.take(there[~contested]), spelled_out=True)
-        self._influx.write(self._reader.bucket, lines)
+        self._write(lines)
         if not contested.any():
             return Readings.empty()
         return self._settle(rows.take(contested), journal)
+
+    def _write(self, lines: Sequence[bytes]) -> None:
+        self._influx.write(self._reader.bucket, lines, check=self._check)
 
     def _settle(self, rows: Readings, journal: str) -> Readings:
         """Bring rows together with those that are there, and write what changes."""
@@ -125,14 +142,14 @@ class Adding:
         moved = moved[(moved < len(held)) | (moved >= first_new)]
         away = every.take(moved)
         slots = _free_slots(every.take(np.arange(len(held), first_new)), beside.slot, away)
-        self._influx.write(self._reader.bucket, superseded_lines(away, slots))
+        self._write(superseded_lines(away, slots))
 
         changed = found.counting[found.counting >= len(held)]
         counting = every.take(changed)
         known = _same_points(every, held=len(held))[changed]
         lines = reading_lines(counting.take(~known), spelled_out=False)
         lines += reading_lines(counting.take(known), spelled_out=True)
-        self._influx.write(self._reader.bucket, lines)
+        self._write(lines)
         return every
 
     def _there(self, rows: Readings, journal: str) -> tuple[Readings, Kept]:

@@ -73,8 +73,15 @@ class Influx:
         self._lock = threading.Lock()
         self._open = True
 
-    def write(self, bucket: str, lines: Sequence[bytes]) -> None:
+    def write(
+        self, bucket: str, lines: Sequence[bytes], *, check: Callable[[], None] | None = None
+    ) -> None:
         """Write lines of nanosecond precision, so many a request, two requests at once.
+
+        Args:
+            bucket: Where.
+            lines: What.
+            check: Called immediately before every request; raises to have it not made.
 
         Raises:
             StoreUnavailable: Some of them may have been written.
@@ -83,9 +90,9 @@ class Influx:
         size = min(LINES_PER_REQUEST, max(_FEW_LINES, -(-len(lines) // 2)))
         parts = [lines[start : start + size] for start in range(0, len(lines), size)]
         if len(parts) == 1:
-            self._write(bucket, parts[0])
+            self._write(bucket, parts[0], check)
             return
-        posts = [self._posts.submit(self._write, bucket, part) for part in parts]
+        posts = [self._posts.submit(self._write, bucket, part, check) for part in parts]
         wait(posts)
         for post in posts:
             post.result()
@@ -175,8 +182,10 @@ class Influx:
                 self._writes.api_client.rest_client.pool_manager.clear()
                 self._client.close()
 
-    def _write(self, bucket: str, lines: Sequence[bytes]) -> None:
+    def _write(self, bucket: str, lines: Sequence[bytes], check: Callable[[], None] | None) -> None:
         body = gzip.compress(b"\n".join(lines), _GZIP_LEVEL)
+        if check is not None:
+            check()
         with self._doing(f"write to bucket {bucket}"):
             try:
                 self._writes.post_write(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -156,7 +156,13 @@ class InfluxStore(ReadingStore):
             return known.store_id
 
     @override
-    def add(self, batch: Readings) -> Readings:
+    def begin(self, journal: str) -> None:
+        with self._readings_turns.write(()), self._lock:
+            if self._known is not None:
+                self._known.reach.forget(journal)
+
+    @override
+    def add(self, batch: Readings, *, check: Callable[[], None] | None = None) -> Readings:
         check_finite(batch)
         check_fits(batch)
         if not len(batch):
@@ -165,9 +171,11 @@ class InfluxStore(ReadingStore):
             known = self._remembered()
             mine = {batch.journals[i] for i in np.unique(batch.journal)}
             for journal in sorted(mine - known.journals):
+                if check is not None:
+                    check()
                 mark_journal(self._influx, self._buckets.readings, journal)
                 known.journals.add(journal)
-            looked_up = Adding(self._influx, self._reader, known.reach).add(batch)
+            looked_up = Adding(self._influx, self._reader, known.reach, check).add(batch)
             self._look_again(known, whole=False)
             others = self._rows_of_others(batch, mine, known.journals)
         if not len(looked_up) and not len(others):

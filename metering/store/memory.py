@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
 
@@ -39,10 +39,12 @@ class MemoryStore(ReadingStore):
         return self._store_id
 
     @override
-    def add(self, batch: Readings) -> Readings:
+    def add(self, batch: Readings, *, check: Callable[[], None] | None = None) -> Readings:
         check_finite(batch)
         with self._lock:
             self._check_open()
+            if check is not None:
+                check()
             every = Readings.concat([self._rows, replace(batch, value=batch.value + 0.0)])
             found = resolve(every)
             self._rows = every.take(np.concatenate([found.counting, found.superseded]))

@@ -20,7 +20,7 @@ Answers are sorted, and so are their tables of names, which hold the names that 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal, Protocol, TypeAlias
@@ -40,6 +40,10 @@ EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
 
 class StoreUnavailable(RuntimeError):
     """The store does not answer now; nothing was lost, the same call may be made again later."""
+
+
+class WriterReplaced(StoreUnavailable):
+    """Another process may be writing the same now; it does what is left undone here."""
 
 
 class StoreDamaged(RuntimeError):
@@ -113,12 +117,22 @@ class ReadingStore(Protocol):
     def store_id(self) -> str:
         """A random name given at creation: a store made anew has another."""
 
-    def add(self, batch: Readings) -> Readings:
+    def begin(self, journal: str) -> None:
+        """Be told that this process writes a journal from now on, and others may have before.
+
+        Args:
+            journal: Whose readings come; until the next call nobody else adds any of it.
+        """
+        return None  # whoever remembers nothing has nothing to forget
+
+    def add(self, batch: Readings, *, check: Callable[[], None] | None = None) -> Readings:
         """Keep a batch of readings; adding the same rows again changes nothing.
 
         Args:
             batch: Any order, repeats allowed. Rows are identified by meter, register, read_at,
                 journal and sequence.
+            check: Called immediately before anything is written; what it raises where this process
+                may not write any more goes on to the caller.
 
         Returns:
             The readings that now count for those keys of this batch that have more than one

@@ -11,10 +11,13 @@ import pytest
 from api import projecting
 from api.journals import Place
 from api.projecting import Projecting
+from api.replaying import ask
 from api.services import open_services
 from api.settings import load_settings
 from api.status import not_ready
 from ingest.journal import Journal
+from ingest.quarantine import Replayed
+from ingest.remote_journal import JournalUnavailable
 from tests.acceptance.running import make_home
 from tests.api.test_backup import SITE, message
 from tests.deploy.brokers import wait_until
@@ -51,7 +54,9 @@ def parts(tmp_path, monkeypatch):
             return Nearby(kept[place.journal], place.url)
 
         monkeypatch.setattr(given.journals, "remote", reached)
-        yield SimpleNamespace(given=given, journals=sorted(kept), readings=lambda: readings(given))
+        yield SimpleNamespace(
+            given=given, journals=sorted(kept), kept=kept, readings=lambda: readings(given)
+        )
         for journal in kept.values():
             journal.close()
 
@@ -98,11 +103,11 @@ def test_thread_of_a_journal_begins_again_whatever_it_dies_of(parts, running, mo
         register(parts.given, name, "http://c2:8400")
     replay, failed = parts.given.quarantine.of, threading.Event()
 
-    def fails_once(name):
+    def fails_once(name, check):
         if not failed.is_set():
             failed.set()
             raise ArithmeticError("a bug")
-        return replay(name)
+        return replay(name, check)
 
     monkeypatch.setattr(parts.given.quarantine, "of", fails_once)
     running.start()
@@ -146,3 +151,41 @@ def test_thread_that_ended_after_all_is_said_by_readyz(parts, running, monkeypat
     monkeypatch.setattr(projecting, "STUCK_S", 0.1)
     time.sleep(0.3)
     assert "looked for" in " ".join(not_ready(parts.given))
+
+
+def test_a_journal_whose_lease_was_lost_is_written_no_more(parts, running):
+    name = parts.journals[0]
+    register(parts.given, name, "http://c2:8400")
+    now = time.monotonic()
+    lease = running._lease(name)
+    lease.clock = lambda: now
+    assert lease.hold()
+    running._begin(parts.given.journals.places()[name])
+    wait_until(lambda: parts.readings() == 10)
+
+    now += lease.term_s  # this process stood still for as long as a lease holds
+    parts.kept[name].append([message(n) for n in range(100, 105)])
+
+    wait_until(lambda: "lease" in (running.counts[name].last_error or ""))
+    assert parts.readings() == 10
+    assert lease.hold()  # nobody else wanted it meanwhile
+    wait_until(lambda: parts.readings() == 15)
+    running._end(name)
+
+
+def test_a_replay_that_another_process_wants_is_made_by_the_one_that_moves_the_journal(
+    parts, running
+):
+    name = parts.journals[0]
+    register(parts.given, name, "http://c2:8400")
+    parts.kept[name].append([message(1)._replace(payload=b"{")])
+    with pytest.raises(JournalUnavailable, match="Start `project`"):
+        ask(parts.given.ledger, name, begun_within_s=0.2)
+
+    running.start()
+    wait_until(lambda: parts.given.ledger.quarantine_counts())
+
+    assert ask(parts.given.ledger, name) == Replayed(messages=1, still_open=1)
+    assert ask(parts.given.ledger, name, code="unknown_meter") == Replayed()
+    # Through the door of a process that may not write this journal
+    assert parts.given.quarantine.replay() == Replayed(messages=1, still_open=1)

@@ -230,9 +230,9 @@ def test_a_job_that_works_while_readings_are_written_leaves_their_ranges_dirty(
     journal.append([reading(0)])
 
     class HastyJob(MemoryStore):
-        def add(self, batch):
+        def add(self, batch, *, check=None):
             ledger.clear_dirty(ledger.dirty())
-            return super().add(batch)
+            return super().add(batch, check=check)
 
     hasty = HastyJob()
     Projector(journal, hasty, ledger, lambda: context).step()

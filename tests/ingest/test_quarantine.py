@@ -184,7 +184,7 @@ def test_a_crash_in_a_replay_leaves_the_message_open(home):
     given.context = AFTER
 
     class Torn(MemoryStore):
-        def add(self, batch):
+        def add(self, batch, *, check=None):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from metering.periods import Period, to_us
 from metering.readings import SET_ASIDE, Flag, Reading, Readings, encode
 from metering.series import SHARES, Series
-from metering.store.port import MeterSummary, Span, StoreUnavailable
+from metering.store.port import MeterSummary, Span, StoreUnavailable, WriterReplaced
 
 T0 = datetime(2025, 3, 1, tzinfo=UTC)
 DAY = Period(T0, T0 + timedelta(days=1))
@@ -161,6 +161,19 @@ def test_the_same_rows_again_change_nothing(store):
 
     assert len(conflicts) == 0
     assert (store.read(EVER), store.superseded(EVER), store.summaries()) == before
+
+
+def test_a_writer_that_may_not_write_any_more_writes_nothing(store):
+    def check():
+        raise WriterReplaced("another has it")
+
+    with pytest.raises(WriterReplaced):
+        store.add(Readings.of([reading(0, 1.0)]), check=check)
+    assert len(store.read(DAY)) == 0
+
+    store.begin("j1")
+    store.add(Readings.of([reading(0, 1.0)]), check=lambda: None)
+    assert values(store.read(DAY)) == [1.0]
 
 
 def test_the_last_change_counts_and_the_others_stay_beside_it(store):

@@ -12,7 +12,7 @@ import pytest
 from metering.periods import Period
 from metering.readings import Flag, Reading, Readings
 from metering.store.influx_store import open_influx
-from metering.store.port import Span, StoreUnavailable
+from metering.store.port import Span, StoreUnavailable, WriterReplaced
 from tests.influx_server import open_in, own_server, server
 from tests.metering.store.test_contract import (
     DAY,
@@ -95,6 +95,90 @@ def test_writers_at_the_same_time_lose_nothing_and_one_of_them_sees_the_conflict
     assert len(store.read(DAY)) == len(store.superseded(DAY)) == 100
     assert {r.flags for r in rows(second.read(DAY))} == {Flag.CONFLICT}
     assert set(told_by) == {minutes(i) for i in range(100)}
+
+
+# -- one journal, written by one process after the other
+
+
+def both(at, value, seq, flags=Flag.NONE):
+    """Two registers of one message."""
+    return [
+        reading(at, value, register=name, seq=seq, received=100 + seq, flags=flags)
+        for name in ("import", "volume")
+    ]
+
+
+def test_a_process_that_begins_with_a_journal_again_sees_what_others_wrote(store, second):
+    store.add(Readings.of(both(0, 1.0, 1)))
+    second.begin("j1")
+    second.add(Readings.of(both(60, 2.0, 50)))
+
+    store.begin("j1")
+    told_of = store.add(Readings.of([reading(60, 9.0, register="import", seq=40, received=140)]))
+
+    # message 50 came later than 40 and counts; 40 is kept beside it, and each under its own number
+    assert [(r.register, r.value, r.sequence) for r in rows(second.read(DAY))] == [
+        ("import", 1.0, 1), ("import", 2.0, 50), ("volume", 1.0, 1), ("volume", 2.0, 50),
+    ]  # fmt: skip
+    assert [(r.value, r.sequence) for r in rows(second.superseded(DAY))] == [(9.0, 40)]
+    assert values(told_of) == [2.0]
+
+
+def test_a_later_message_of_one_register_leaves_the_origin_of_the_other(store, second):
+    store.add(Readings.of(both(0, 1.0, 1)))
+    second.begin("j1")
+    second.add(Readings.of([reading(60, 2.0, register="volume", seq=50, received=150)]))
+
+    store.begin("j1")
+    store.add(Readings.of([reading(60, 9.0, register="import", seq=60, received=160)]))
+
+    late = [(r.register, r.sequence) for r in rows(second.read(DAY)) if r.read_at == minutes(60)]
+    assert late == [("import", 60), ("volume", 50)]
+
+
+def test_a_row_set_aside_does_not_displace_what_another_process_wrote_meanwhile(store, second):
+    store.add(Readings.of([reading(0, 1.0, seq=1)]))
+    second.begin("j1")
+    second.add(Readings.of([reading(60, 300.0, seq=10, received=10)]))
+
+    store.begin("j1")
+    store.add(Readings.of([reading(60, 310.0, seq=11, received=11, flags=Flag.IMPLAUSIBLE)]))
+
+    assert values(store.read(DAY)) == [1.0, 300.0]
+    assert values(store.superseded(DAY)) == [310.0]
+
+
+def test_a_process_that_was_replaced_writes_nothing_more(store, second):
+    store.add(Readings.of([reading(0, 1.0, seq=1)]))
+    second.begin("j1")
+    second.add(Readings.of([reading(60, 200.0, seq=2, received=2)]))
+    second.add(Readings.of([reading(60, 250.0, seq=3, received=3)]))
+    asked = []
+
+    def check():
+        asked.append(None)
+        raise WriterReplaced("another has it")
+
+    late = Readings.of([reading(60, 200.0, seq=2, received=2)])
+    many = Readings.of([reading(120 + i, 1.0, seq=4 + i) for i in range(3)])
+    for batch in (late, many):
+        with pytest.raises(WriterReplaced):
+            store.add(batch, check=check)
+
+    assert len(asked) == 2
+    assert values(second.read(DAY)) == [1.0, 250.0]
+    assert values(second.superseded(DAY)) == [200.0]
+
+
+def test_every_request_of_a_batch_is_asked_for(store):
+    asked = []
+    store.add(Readings.of([reading(0, 1.0, seq=1)]), check=lambda: asked.append(None))
+    first = len(asked)
+    # a correction: what counted goes beside first, then the new value takes its place
+    store.add(Readings.of([reading(0, 2.0, seq=2, received=1)]), check=lambda: asked.append(None))
+
+    assert first == 2  # the journal's mark, and the reading
+    assert len(asked) - first == 2
 
 
 # -- registers that come one by one, and points that are half there
