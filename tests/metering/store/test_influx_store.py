@@ -229,12 +229,12 @@ def test_a_batch_that_broke_off_anywhere_is_completed_when_it_comes_again(
     )
     write, calls = store._influx.write, []
 
-    def breaking(bucket, lines):
+    def breaking(bucket, lines, *, check=None):
         for line in lines:
             if len(calls) == after:
                 raise StoreUnavailable("cut")
             calls.append(line)
-            write(bucket, [line])
+            write(bucket, [line], check=check)
 
     monkeypatch.setattr(store._influx, "write", breaking)
     with pytest.raises(StoreUnavailable, match="cut"):
