@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import re
 import socket
 import ssl
 import subprocess
+from contextlib import closing
+from http.client import HTTPSConnection
 from urllib.error import HTTPError, URLError
 from urllib.request import Request, urlopen
 
 import pytest
 
 from tests.acceptance.running import make_home, up
+from tests.dashboards.grafana_server import PASSWORD, started
 from tests.deploy.brokers import DEPLOY, make_certificates, program, wait_until
 from tests.deploy.test_files import compose_services, parts
 
@@ -133,3 +137,77 @@ class Proxied:
             return self("/healthz")[0] == 200
         except URLError:
             return False
+
+
+@pytest.mark.slow
+def test_grafana_and_its_live_socket_are_reached_over_tls_under_its_own_name(tmp_path):
+    program("nginx")
+    (tmp_path / "grafana").mkdir()
+    grafana = started(tmp_path / "grafana", GF_SERVER_ROOT_URL="https://wall.example.org/")
+    folder = tmp_path / "nginx"
+    folder.mkdir()
+    with socket.socket() as one, socket.socket() as two:
+        for probe in (one, two):
+            probe.bind(("127.0.0.1", 0))
+        plain, secure = one.getsockname()[1], two.getsockname()[1]
+    command = nginx_with(
+        folder,
+        (
+            ("listen 80;", f"listen 127.0.0.1:{plain};"),
+            ("listen 443 ssl", f"listen 127.0.0.1:{secure} ssl"),
+            ("127.0.0.1:3000", grafana.url.removeprefix("http://")),
+        ),
+    )
+    with (folder / "log").open("wb") as log, subprocess.Popen(command, stderr=log) as nginx:
+        try:
+            wall = Wall(folder, secure)
+            wait_until(lambda: wall.is_there())
+            given = json.dumps({"user": "admin", "password": PASSWORD})
+            status, headers = wall("POST", "/login", given, {"content-type": "application/json"})
+            assert status == 200
+            session = headers["set-cookie"].partition(";")[0]
+            assert wall("GET", "/metrics")[0] == 403
+            assert wall("GET", "/api/org")[0] == 401
+            assert wall("GET", "/api/org", headers={"cookie": session})[0] == 200
+            assert wall.handshake(session, "https://wall.example.org") == 101
+            assert wall.handshake(session, "https://elsewhere.example.org") == 403
+        finally:
+            nginx.terminate()
+            grafana.stop()
+
+
+class Wall:
+    """Asks the proxy over TLS for the server that is Grafana's."""
+
+    def __init__(self, folder, port):
+        self.context = ssl.create_default_context(cafile=folder / "ca.crt")
+        self.port = port
+
+    def __call__(self, verb, path, body=None, headers=None):
+        connection = HTTPSConnection("localhost", self.port, context=self.context, timeout=30)
+        with closing(connection):
+            connection.request(verb, path, body, {"host": "wall.example.org", **(headers or {})})
+            answer = connection.getresponse()
+            answer.read()
+            return answer.status, answer.headers
+
+    def is_there(self):
+        try:
+            return self("GET", "/api/health")[0] == 200
+        except OSError:
+            return False
+
+    def handshake(self, session, origin):
+        """What the server says to a browser's first words on a web socket."""
+        return self(
+            "GET",
+            "/api/live/ws",
+            headers={
+                "connection": "Upgrade",
+                "upgrade": "websocket",
+                "sec-websocket-version": "13",
+                "sec-websocket-key": "dGhlIHNhbXBsZSBub25jZQ==",
+                "cookie": session,
+                "origin": origin,
+            },
+        )[0]
