@@ -1,20 +1,29 @@
 """Which run of a job was begun last, by whom, and how it ended: each run is made once.
 
 A claim is a note in the ledger that is swapped, so of several schedulers one gets it. A claim whose
-holder is another process, and that never ended, is what a scheduler left that died.
+holder is another process, and that never ended, is what a scheduler left that died. A claim of a
+day that has not ended was made while a clock was wrong; it is no claim, or it would hold up all
+days until then.
 """
 
 from __future__ import annotations
 
 import json
+import logging
+from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Literal, TypeAlias
 
 from metering.ledger.port import Ledger
 from metering.periods import Period, utc_text
 
-State: TypeAlias = Literal["running", "done", "failed", "not_before"]
+log = logging.getLogger(__name__)
+
+State: TypeAlias = Literal["running", "done", "failed", "waiting", "not_before"]
+
+SHORTEST_DAY = timedelta(hours=23)
+"""Runs are made once their day has ended; none is shorter than this."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +33,8 @@ class Claim:
     start: str
     """When its period begins, as text that sorts."""
     state: State
-    """`not_before`: no run, but earlier ones are not caught up with."""
+    """`waiting`: it could not be made yet; `not_before`: no run, but earlier ones are not caught up
+    with."""
     holder: str
 
     def text(self) -> str:
@@ -39,10 +49,12 @@ class Claims:
     Attributes:
         ledger: Where they are.
         holder: A name no other process has.
+        clock: The time.
     """
 
     ledger: Ledger
     holder: str
+    clock: Callable[[], datetime] = lambda: datetime.now(UTC)
 
     def take(self, site: str, job: str, period: Period, *, left: bool = False) -> bool:
         """Claim a run; False if it was made or is being made, or another one was quicker.
@@ -56,9 +68,17 @@ class Claims:
         """
         before = self._read(site, job)
         start = utc_text(period.start)
-        abandoned = left and before is not None and self._left_behind(before, start)
-        if before is not None and before.start >= start and not abandoned:
+        if before is not None and not self._open(before, start, left=left):
             return False
+        if before is not None and self._too_new(before):
+            log.warning(
+                "%s: a run for %s was claimed for the day from %s, which has not ended; the clock "
+                "was wrong then, or is now. The run for the day from %s is made instead.",
+                job,
+                site,
+                before.start,
+                start,
+            )
         mine = Claim(start, "running", self.holder)
         old = before.text() if before is not None else None
         return self.ledger.swap(_key(site, job), expected=old, value=mine.text())
@@ -78,11 +98,32 @@ class Claims:
         claim = Claim(utc_text(last), "not_before", self.holder)
         self.ledger.swap(_key(site, job), expected=None, value=claim.text())
 
-    def missed(self, site: str, job: str, period: Period) -> bool:
-        """Whether a run that was due was never made, or was left unfinished by another process."""
+    def missed(self, site: str, job: str, period: Period, *, left: bool = True) -> bool:
+        """Whether a run that was due was never made, or waits, or was left unfinished by another.
+
+        Args:
+            site: Of which the run is.
+            job: Its name.
+            period: What it is about.
+            left: Count what another process began and did not end, as in `take`.
+        """
+        before = self._read(site, job)
+        return before is not None and self._open(before, utc_text(period.start), left=left)
+
+    def waits(self, site: str, job: str, period: Period) -> bool:
+        """Whether a run was begun before and could not be made yet."""
         before = self._read(site, job)
         start = utc_text(period.start)
-        return before is not None and (before.start < start or self._left_behind(before, start))
+        return before is not None and (before.start, before.state) == (start, "waiting")
+
+    def _open(self, claim: Claim, start: str, *, left: bool) -> bool:
+        """Whether a run may be made, although there is this claim."""
+        if claim.start == start:
+            return claim.state == "waiting" or (left and self._left_behind(claim, start))
+        return claim.start < start or self._too_new(claim)
+
+    def _too_new(self, claim: Claim) -> bool:
+        return claim.start > utc_text(self.clock() - SHORTEST_DAY)
 
     def _left_behind(self, claim: Claim, start: str) -> bool:
         running = claim.state == "running" and claim.holder != self.holder

@@ -178,3 +178,34 @@ def test_of_two_leaders_one_leads_and_gives_it_up_in_order(services):
     assert (one.leads, two.leads) == (False, True)
     two.start()
     two.stop()
+
+
+def day(year, month, number):
+    start = datetime(year, month, number, tzinfo=UTC)
+    return Period(start, start + DAY)
+
+
+def test_a_claim_of_a_day_that_has_not_ended_was_made_by_a_wrong_clock_and_is_none(
+    services, caplog
+):
+    wrong = Claims(services.ledger, "same", lambda: datetime(2036, 2, 8, 1, tzinfo=UTC))
+    assert wrong.take("park", "quotas.daily", day(2036, 2, 7))
+    wrong.end("park", "quotas.daily", day(2036, 2, 7), "done")
+
+    right = Claims(services.ledger, "same", lambda: datetime(2026, 11, 22, 1, tzinfo=UTC))
+    period = day(2026, 11, 21)
+    assert right.missed("park", "quotas.daily", period, left=False)
+    assert right.take("park", "quotas.daily", period)
+    assert "2036-02-07T00:00:00Z, which has not ended" in caplog.text
+    assert not right.take("park", "quotas.daily", period)  # once
+    later = Claims(services.ledger, "same", lambda: datetime(2026, 11, 23, 1, tzinfo=UTC))
+    assert later.take("park", "quotas.daily", day(2026, 11, 22))
+
+
+def test_a_scheduler_whose_clock_is_a_little_slow_takes_no_newer_claim_away(services):
+    prompt = Claims(services.ledger, "prompt", lambda: datetime(2026, 11, 22, 0, 20, tzinfo=UTC))
+    assert prompt.take("park", "intervals.daily", day(2026, 11, 21))
+
+    slow = Claims(services.ledger, "slow", lambda: datetime(2026, 11, 22, 0, 10, tzinfo=UTC))
+    assert not slow.take("park", "intervals.daily", day(2026, 11, 20))
+    assert not slow.missed("park", "intervals.daily", day(2026, 11, 20))
