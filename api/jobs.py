@@ -1,19 +1,16 @@
-"""The scheduler: timetable, and what it starts."""
+"""The jobs: when each is due, and what it does; `timetable.py` starts them."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
-from apscheduler.schedulers.background import BackgroundScheduler
-from apscheduler.triggers.cron import CronTrigger
-
 from api.answers import Document
-from api.claims import Claims, State
-from api.leases import process_name
+from api.line import Behind
 from api.live import meter_documents
 from api.questions import BadQuestion
 from api.quota_answers import quota_document
@@ -41,7 +38,8 @@ class Job:
     """Whether it looks at the journal of this home; other processes look at theirs."""
 
 
-def _day_before(now: datetime, tz: ZoneInfo) -> Period:
+def day_before(now: datetime, tz: ZoneInfo) -> Period:
+    """The site's day that ended last."""
     today = local_day(now, tz=tz)
     return Period.days(today - timedelta(days=1), today, tz=tz)
 
@@ -125,18 +123,58 @@ def run_for(given: Services, name: str, day: date) -> Document:
     runs = []
     for site in given.catalog.sites().values():
         period = Period.days(day, day + timedelta(days=1), tz=site.timezone)
-        noted = start(given, JOBS[name], site, period)
-        runs.append(
-            {
-                "site": site.id,
-                "start": utc_text(period.start),
-                "end": utc_text(period.end),
-                "findings": [
-                    {"code": each.finding.code, "message": each.finding.message} for each in noted
-                ],
-            }
-        )
+        missing = "" if JOBS[name].of_journal else what_is_missing(given, site, period)
+        noted = start(given, JOBS[name], site, period, missing=missing)
+        run: Document = {
+            "site": site.id,
+            "start": utc_text(period.start),
+            "end": utc_text(period.end),
+            "findings": [
+                {"code": each.finding.code, "message": each.finding.message} for each in noted
+            ],
+        }
+        runs.append(run | ({"behind": missing} if missing else {}))
     return {"job": name, "for": day.isoformat(), "runs": runs}
+
+
+LATE = timedelta(minutes=20)
+"""Readings of a day come until so long after it; `intervals.daily` makes its hours then."""
+
+
+def what_is_missing(given: Services, site: Site, period: Period) -> str:
+    """What the store or the hours lack of a site's day; empty if a job can rely on them.
+
+    Raises:
+        StoreUnavailable: The store is away.
+    """
+    lacks = _not_stored(given.catch_up(), period.end + LATE)
+    given.store.check()
+    if lacks:
+        return lacks
+    deadline = time.monotonic() + given.settings.answer_wait_s
+    while (waiting := _dirty_until(given, site, period.end)) and time.monotonic() < deadline:
+        time.sleep(0.25)
+    return f"{waiting} spans of hours until then are still to be made." if waiting else ""
+
+
+def _dirty_until(given: Services, site: Site, until: datetime) -> int:
+    meters = {site.meter_key(serial) for serial in site.serials}
+    return sum(each.meter in meters and each.period.start < until for each in given.ledger.dirty())
+
+
+def _not_stored(behind: Behind | None, until: datetime) -> str:
+    """What arrived until then and is not in the store, in a sentence."""
+    if behind is None:
+        return ""
+    if behind.unknown:
+        return (
+            f"Journal {', '.join(behind.unknown)} may hold messages that are not in the store: the "
+            "process that keeps it does not answer. Start it, or `tanyuan journal forget` it."
+        )
+    if behind.messages and (behind.oldest is None or behind.oldest < until):
+        oldest = f", the oldest of {utc_text(behind.oldest)}" if behind.oldest else ""
+        return f"{behind.messages} messages are not in the store yet{oldest}."
+    return ""
 
 
 class TakenOver(RuntimeError):
@@ -149,21 +187,30 @@ def start(
     site: Site,
     period: Period,
     *,
+    missing: str = "",
     still_ours: Callable[[], bool] = lambda: True,
 ) -> list[Noted]:
     """Run a job for a period, and keep what it found and how it ended.
+
+    Args:
+        given: The parts of this process.
+        job: Which one.
+        site: For which site.
+        period: Its day.
+        missing: What the store lacks of that day; every finding says so.
+        still_ours: Asked at the end.
 
     Raises:
         TakenOver: `still_ours` says at the end that another process makes this run now.
     """
     log.info("%s: start, %s, %s to %s", job.name, site.id, period.start, period.end)
-    given.catch_up()
     run = given.ledger.start_job(job.name, period, at=given.now())
     try:
         with span(f"job {job.name}", site=site.id, start=utc_text(period.start)):
             noted = job.run(given, site, period)
         if not still_ours():
             raise TakenOver("another process leads now, and makes this run")
+        noted = _with_doubt(noted, missing) if missing else noted
         given.ledger.note(noted)
     except Exception as error:
         given.ledger.end_job(run, at=given.now(), failed=f"{type(error).__name__}: {error}")
@@ -173,101 +220,19 @@ def start(
     return noted
 
 
-class Timetable:
-    """Starts every job when it is due, in each site's own time, and each run once.
-
-    Args:
-        given: The parts of this process.
-        may_run: Whether this process may start jobs now, such as while it holds the lease.
-        holder: A name no other process has.
-    """
-
-    def __init__(
-        self,
-        given: Services,
-        *,
-        may_run: Callable[[], bool] = lambda: True,
-        holder: str | None = None,
-    ) -> None:
-        self._given, self._may_run = given, may_run
-        self._claims = Claims(given.ledger, holder or process_name())
-        self._scheduler = BackgroundScheduler(
-            timezone="UTC", job_defaults={"coalesce": True, "misfire_grace_time": 3600}
+def _with_doubt(noted: Sequence[Noted], missing: str) -> list[Noted]:
+    """The findings, saying what was not there when they were made."""
+    return [
+        replace(
+            each,
+            finding=replace(
+                each.finding,
+                message=f"{each.finding.message} Found while something was missing: {missing}",
+                data={**each.finding.data, "behind": missing},
+            ),
         )
-
-    def start(self) -> None:
-        """Start what is due from now on, and first what was due while nobody was there."""
-        for site in self._given.catalog.sites().values():
-            for job in self._jobs():
-                self._scheduler.add_job(
-                    self.run_due,
-                    CronTrigger.from_crontab(job.cron, timezone=site.timezone),
-                    args=[job, site.id],
-                    id=f"{site.id}:{job.name}",
-                )
-        self._scheduler.add_job(self.catch_up, id="catch-up")
-        self._scheduler.start()
-
-    def _jobs(self) -> list[Job]:
-        own = self._given.journal is not None
-        return [job for job in JOBS.values() if own or not job.of_journal]
-
-    def stop(self) -> None:
-        """Start nothing more; what runs is not waited for."""
-        if self._scheduler.running:
-            self._scheduler.shutdown(wait=False)
-
-    def catch_up(self) -> None:
-        """Run what was due last and was not run; a job that never ran begins with its next turn."""
-        for site in self._given.catalog.sites().values():
-            for job in self._jobs():
-                due = last_due(job, site, self._given.now())
-                if due is None:
-                    continue
-                period = _day_before(due, site.timezone)
-                self._claims.begin_with(site.id, job.name, period.start)
-                if self._claims.missed(site.id, job.name, period):
-                    log.warning("%s: was not run for %s when due; run now", job.name, site.id)
-                    self._run(job, site, period, left=True)
-
-    def run_due(self, job: Job, site_id: str) -> None:
-        """Run a job for the site's day that ended last."""
-        site = self._given.catalog.site(site_id)
-        self._run(job, site, _day_before(self._given.now(), site.timezone))
-
-    def _run(self, job: Job, site: Site, period: Period, *, left: bool = False) -> None:
-        claims, its = self._claims, (site.id, job.name, period)
-        try:
-            if not self._may_run() or not claims.take(*its, left=left):
-                return
-            state: State = "failed"
-            try:
-                start(self._given, job, site, period, still_ours=lambda: claims.holds(*its))
-                state = "done"
-            finally:
-                claims.end(*its, state)
-        except Exception:
-            log.exception(
-                "%s: failed for %s; run it again with: tanyuan job run %s --for %s",
-                job.name,
-                site.id,
-                job.name,
-                local_day(period.start, tz=site.timezone),
-            )
-
-
-LOOK_BACK = timedelta(days=8)
-"""Runs that were due longer ago are not caught up with."""
-
-
-def last_due(job: Job, site: Site, now: datetime) -> datetime | None:
-    """When a job was due last before now; None if that is longer ago than `LOOK_BACK`."""
-    trigger = CronTrigger.from_crontab(job.cron, timezone=site.timezone)
-    last: datetime | None = None
-    due = trigger.get_next_fire_time(None, now - LOOK_BACK)
-    while due is not None and due <= now:
-        last, due = due, trigger.get_next_fire_time(due, due + timedelta(seconds=1))
-    return last
+        for each in noted
+    ]
 
 
 def jobs_document(given: Services) -> Document:

@@ -10,9 +10,9 @@ import logging
 import threading
 
 from api.indicator_writer import IndicatorWriter
-from api.jobs import Timetable
 from api.leases import TERM_S, Lease, process_name, renewing
 from api.services import Services
+from api.timetable import Timetable
 from metering.ledger.port import LedgerUnavailable
 from metering.store.port import StoreUnavailable
 

@@ -15,7 +15,6 @@ from api.app import create_app
 from api.doors import allow_connections, listener_of, served, subscriber_of
 from api.home import Running
 from api.indicator_writer import IndicatorWriter
-from api.jobs import Timetable
 from api.journals import Place, registering
 from api.replaying import Answering
 from api.routes.journals import serve_journal
@@ -23,6 +22,7 @@ from api.services import Services, open_services
 from api.settings import Settings
 from api.signals import stop_signals, wait_for
 from api.telemetry import telemetry
+from api.timetable import Timetable
 from metering.ledger.port import LedgerUnavailable
 from metering.ledger.sql_ledger import open_ledger
 from metering.store.port import StoreUnavailable

@@ -1,7 +1,11 @@
-"""Of several schedulers one runs each job, once; what was due while nobody was there is run."""
+"""Of several schedulers one runs each job, once; what was due while nobody was there is run.
+
+A run whose day is not whole in the store waits, and is made later.
+"""
 
 from __future__ import annotations
 
+import json
 import threading
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -10,15 +14,20 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from api import timetable
 from api.claims import Claims
-from api.jobs import JOBS, Timetable, last_due
+from api.jobs import JOBS, what_is_missing
 from api.leading import Leading
+from api.line import Behind
 from api.services import open_services
 from api.settings import load_settings
+from api.timetable import Timetable, last_due
+from ingest.journal import Message
 from metering.periods import Period
 from metering.store.port import StoreUnavailable
 from tests.acceptance.running import make_home
 from tests.api.test_backup import SITE, fill
+from tests.deploy.brokers import wait_until
 
 DAY = timedelta(days=1)
 
@@ -178,6 +187,111 @@ def test_of_two_leaders_one_leads_and_gives_it_up_in_order(services):
     assert (one.leads, two.leads) == (False, True)
     two.start()
     two.stop()
+
+
+@pytest.fixture
+def backlog(tmp_path, monkeypatch):
+    """Services whose store was away all night: what came yesterday at 23:30 is not in it yet."""
+    home = make_home(tmp_path / "home", SITE)
+    fill(home, 150)
+    settings = load_settings(home, environ={"TANYUAN_ANSWER_WAIT_S": "0.2"})
+    with open_services(settings) as opened:
+        assert opened.catch_up() is None
+        add = opened.store.add
+
+        def away(batch):
+            if away.is_away:
+                raise StoreUnavailable("The store is away.")
+            return add(batch)
+
+        away.is_away = True
+        monkeypatch.setattr(opened.store, "add", away)
+        read_at = yesterday(opened).end - timedelta(minutes=30)
+        reading = {"meter": "E1", "at": read_at.isoformat(), "registers": {"active_import": 2000.0}}
+        received = int(read_at.timestamp() * 1e6)
+        opened.journal.append(
+            [Message(received, "tanyuan/park/gw/readings", json.dumps(reading).encode(), "l", "gw")]
+        )
+        opened.line.start()
+        yield opened, away
+        opened.line.stop()
+
+
+def silent_runs(services):
+    found = [run for run in services.ledger.job_runs(limit=100) if run.job == "meters.silent"]
+    return [run.status for run in reversed(found)]
+
+
+def test_a_run_waits_while_the_store_lacks_a_part_of_its_day_and_is_made_after_it(backlog):
+    services, store = backlog
+    table = Timetable(services, again_s=0.2)
+    for _ in range(3):
+        table.run_due(JOBS["meters.silent"], "park")
+
+    assert services.ledger.findings(code="meter.silent") == []  # E1 was heard at 23:30
+    (run,) = services.ledger.job_runs(limit=100)  # said once
+    assert run.status == "failed"
+    assert "1 messages are not in the store yet, the oldest of" in run.message
+    assert "tried again" in run.message
+
+    table.start()
+    store.is_away = False
+    wait_until(lambda: silent_runs(services) == ["failed", "done"], seconds=30)
+    table.stop()
+    assert services.ledger.findings(code="meter.silent") == []
+    assert not Claims(services.ledger, "next").missed("park", "meters.silent", yesterday(services))
+
+
+def test_a_run_that_waited_to_the_last_says_what_it_did_not_have(backlog, monkeypatch):
+    services, _ = backlog
+    monkeypatch.setattr(timetable, "LAST_CHANCE", timedelta(days=2))
+    Timetable(services).run_due(JOBS["meters.silent"], "park")
+
+    assert silent_runs(services) == ["done"]
+    (noted,) = services.ledger.findings(code="meter.silent")
+    assert "1 messages are not in the store yet" in noted.finding.message
+    assert "1 messages are not in the store yet" in noted.finding.data["behind"]
+
+
+def test_what_came_after_the_day_holds_up_no_run_of_it(services, monkeypatch):
+    period = yesterday(services)
+    behind = Behind(7, period.end + timedelta(hours=1))
+    monkeypatch.setattr(type(services), "catch_up", lambda _: behind)
+    site = services.catalog.site("park")
+
+    assert what_is_missing(services, site, period) == ""
+    next_day = Period(period.start + DAY, period.end + DAY)
+    assert what_is_missing(services, site, next_day).startswith("7 messages")
+
+
+def test_hours_of_the_day_that_are_still_to_be_made_hold_up_its_runs(tmp_path, monkeypatch):
+    home = make_home(tmp_path / "home", SITE)
+    fill(home, 150)
+    settings = load_settings(home, environ={"TANYUAN_ANSWER_WAIT_S": "0"})
+    with open_services(settings) as services:
+        assert services.catch_up() is None
+        site, period = services.catalog.site("park"), yesterday(services)
+        monkeypatch.setattr(type(services), "catch_up", lambda _: None)  # a round takes its time
+        services.ledger.mark_dirty([("park/E1", period)])
+
+        assert "1 spans of hours" in what_is_missing(services, site, period)
+        before = Period(period.start - DAY, period.start)
+        assert what_is_missing(services, site, before) == ""
+
+
+def test_a_store_that_is_away_when_a_job_is_due_costs_no_run(services, monkeypatch):
+    def away():
+        raise StoreUnavailable("The store is away.")
+
+    monkeypatch.setattr(services.store, "check", away)
+    table = Timetable(services)
+    table.run_due(JOBS["quotas.daily"], "park")
+    (run,) = services.ledger.job_runs()
+    assert (run.status, "The store is away." in run.message) == ("failed", True)
+
+    monkeypatch.undo()
+    table.catch_up(left=False)
+    assert [run.status for run in services.ledger.job_runs()] == ["done", "failed"]
 
 
 def day(year, month, number):
