@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
 from api.answers import Document
-from api.asking import AWAY, Unanswered
+from api.asking import AWAY, Sent, Unanswered
 from api.jobs import run_documents
 from api.journal_status import (
     broker_document,
@@ -30,27 +30,32 @@ from metering.periods import utc_text
 
 def status_document(given: Services) -> Document:
     """Lag, silent meters, disk, last jobs; null what store or ledger cannot say now."""
-    free = shutil.disk_usage(given.home.path)
-    problems, ask = not_ready(given), given.bounded.known
+    free, send = shutil.disk_usage(given.home.path), given.bounded.send
+    sent = _checks(given)
+    lag = send("lag", lambda: given.line.lag)
+    dirty = send("dirty", given.ledger.count_dirty)
+    journals = send("journals", lambda: _places(given))
+    quarantine = send("quarantine", given.ledger.quarantine_counts)
+    silent = send("meters", lambda: _silent(given))
+    jobs = send("jobs", lambda: run_documents(given, limit=10))
+    problems = [why for _, why in _problems(given, sent)]
     return {
         "version": version(),
         "home": str(given.home.path),
         "started_at": utc_text(given.started_at),
         "ready": not problems,
         "lag": {
-            "messages": ask("lag", lambda: given.line.lag),
-            "dirty_ranges": ask("dirty", given.ledger.count_dirty),
+            "messages": lag.known(),
+            "dirty_ranges": dirty.known(),
             "last_error": next(iter(given.line.errors), None),
         },
         "role": given.role.name,
         "journal": plain(given.journal.health()) if given.journal is not None else None,
-        "journals": ask(
-            "journals", lambda: [plain(place) for place in given.journals.places().values()]
-        ),
-        "quarantine": ask("quarantine", given.ledger.quarantine_counts),
-        "silent_meters": ask("meters", lambda: _silent(given)),
+        "journals": journals.known(),
+        "quarantine": quarantine.known(),
+        "silent_meters": silent.known(),
         "disk": {"free_bytes": free.free, "total_bytes": free.total},
-        "jobs": ask("jobs", lambda: run_documents(given, limit=10)),
+        "jobs": jobs.known(),
         "broker": broker_document(given.settings.broker, given.subscriber),
         "problems": problems,
     }
@@ -69,12 +74,22 @@ def _silent(given: Services) -> list[Document]:
     ]
 
 
+def _checks(given: Services) -> dict[str, Sent[None]]:
+    """Ask store and ledger whether they can work."""
+    checks = {"store": given.store.check, "ledger": given.ledger.check}
+    return {name: given.bounded.send(f"The {name}", check) for name, check in checks.items()}
+
+
 def unready(given: Services) -> list[tuple[str, str]]:
     """The parts that cannot do their work now, and why; empty when all can."""
+    return _problems(given, _checks(given))
+
+
+def _problems(given: Services, sent: Mapping[str, Sent[None]]) -> list[tuple[str, str]]:
     problems = []
-    for name, check in (("store", given.store.check), ("ledger", given.ledger.check)):
+    for name, check in sent.items():
         try:
-            given.bounded.ask(f"The {name}", check)
+            check.get()
         except (*AWAY, Unanswered) as error:
             problems.append((name, str(error)))
     if given.projecting is not None:
@@ -95,30 +110,25 @@ class _Collector:
         self.given = given
 
     def collect(self) -> Iterator[Metric]:
-        given, ask = self.given, self.given.bounded.known
+        given, send = self.given, self.given.bounded.send
+        checks = _checks(given)
+        lag = send("lag", lambda: given.line.lag)
+        dirty = send("dirty", given.ledger.count_dirty)
+        quarantine = send("quarantine", given.ledger.quarantine_counts)
+        meters = send("meters of metrics", lambda: list(_meters(given)))
         labels = {"version": version(), "role": given.role.name}
         yield gauge("build_info", "Version of the program.", 1, labels)
-        yield gauge(
-            "store_up",
-            "1 while the store answers.",
-            _answers(given, "The store", given.store.check),
-        )
-        yield gauge(
-            "ledger_up",
-            "1 while the ledger answers.",
-            _answers(given, "The ledger", given.ledger.check),
-        )
-        lag = ask("lag", lambda: given.line.lag)
-        if lag is not None:
+        for name, check in checks.items():
+            yield gauge(f"{name}_up", f"1 while the {name} answers.", check.came())
+        if (messages := lag.known()) is not None:
             text = "Messages in the journals that are not in the store yet."
-            yield gauge("projector_lag_messages", text, lag)
-        dirty = ask("dirty", given.ledger.count_dirty)
-        if dirty is not None:
-            yield gauge("dirty_ranges", "Spans whose hours are to be made.", dirty)
+            yield gauge("projector_lag_messages", text, messages)
+        if (spans := dirty.known()) is not None:
+            yield gauge("dirty_ranges", "Spans whose hours are to be made.", spans)
         if given.journal is not None:
             yield from journal_metrics(given.journal)
         yield disk_metric(given.home)
-        yield from _quarantine(ask("quarantine", given.ledger.quarantine_counts))
+        yield from _quarantine(quarantine.known())
         yield from door_metrics(given.listener, given.subscriber)
         if given.projector is not None:
             yield from counts("projector", given.projector.counts)
@@ -127,15 +137,7 @@ class _Collector:
         if given.leading is not None:
             text = "1 in the process that makes hours and runs jobs, 0 in one that waits."
             yield gauge("leads", text, given.leading.leads)
-        yield from ask("meters of metrics", lambda: list(_meters(given))) or []
-
-
-def _answers(given: Services, name: str, check: Callable[[], None]) -> float:
-    try:
-        given.bounded.ask(name, check)
-    except (*AWAY, Unanswered):
-        return 0.0
-    return 1.0
+        yield from meters.known() or []
 
 
 def _quarantine(open_entries: dict[str, int] | None) -> Iterator[Metric]:

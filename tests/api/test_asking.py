@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 
 import pytest
 
@@ -63,3 +64,16 @@ def test_who_asks_the_same_at_once_gets_the_same_answer():
         thread.join()
     assert len(answers) == 4
     assert sorted(answers)[0] == 1
+
+
+def test_questions_that_are_sent_first_are_waited_for_together():
+    frozen = threading.Event()
+    bounded = Bounded(wait_s=0.5)
+    began = time.monotonic()
+    sent = [bounded.send(name, lambda: frozen.wait(30)) for name in "abcdef"]
+    well = bounded.send("well", lambda: 7)
+
+    assert [each.known() for each in sent] == [None] * 6
+    assert time.monotonic() - began < 1.5  # one after the other: 6 × 0.5 s
+    assert (well.known(), well.came(), sent[0].came()) == (7, True, False)
+    frozen.set()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import threading
+import time
 from datetime import UTC, datetime
 from types import SimpleNamespace
 
@@ -15,10 +17,11 @@ from api.projecting import Projecting
 from api.roles import COLLECT, LISTEN, PROJECT, SCHEDULE, SERVE, UP
 from api.services import open_services
 from api.settings import load_settings
-from api.status import metrics_text
+from api.status import metrics_text, status_document, unready
 from ingest.journal import Journal
 from ingest.listener import ListenerCounts
 from ingest.subscriber import SubscriberCounts
+from tests import postgres_server
 from tests.acceptance.running import make_home
 from tests.api.test_backup import SITE, fill
 from tests.deploy.brokers import DEPLOY
@@ -99,3 +102,47 @@ def test_list_of_what_to_watch_is_that_of_the_processes():
     rows = re.search(r"## What to watch\n(.*?)\n## ", README, re.DOTALL)[1]
 
     assert set(re.findall(r"tanyuan_[a-z_]+[a-z]", rows)) == set(GIVEN_BY)
+
+
+@pytest.fixture
+def frozen(tmp_path):
+    """Services whose PostgreSQL is stopped where it is, and their store."""
+    server, name = postgres_server.own_server(), postgres_server.name_for(tmp_path)
+    home = make_home(tmp_path / "home", SITE)
+    environ = {"TANYUAN_LEDGER": server.new_database(name)}
+    try:
+        with open_services(load_settings(home, environ=environ)) as given:
+            server.freeze()
+            try:
+                yield given
+            finally:
+                server.thaw()
+    finally:
+        server.end()
+
+
+@pytest.mark.timeout(120)
+def test_frozen_ledger_is_a_metric_before_the_scrape_ends(frozen):
+    began = time.monotonic()
+    text = metrics_text(frozen).decode()
+    took_s = time.monotonic() - began
+
+    # Prometheus waits 10 s; the questions are waited for together, 3 s
+    assert took_s < 6
+    assert "\ntanyuan_ledger_up 0.0\n" in text
+    assert "\ntanyuan_store_up 1.0\n" in text
+    assert '\ntanyuan_meters{site="park"} 1.0\n' in text
+    assert "# TYPE tanyuan_dirty_ranges " not in text  # it cannot be known
+
+
+@pytest.mark.timeout(120)
+def test_status_and_readiness_wait_for_store_and_ledger_together(frozen, monkeypatch):
+    thawed = threading.Event()
+    monkeypatch.setattr(frozen.store, "check", lambda: thawed.wait(60))
+    try:
+        for answer in (lambda: status_document(frozen)["problems"], lambda: unready(frozen)):
+            began = time.monotonic()
+            assert len(answer()) == 2
+            assert time.monotonic() - began < 6
+    finally:
+        thawed.set()
