@@ -83,6 +83,10 @@ def _what_it_says(status: dict[str, Any]) -> list[Check]:
         found.append(Check("disk", "warn", f"The disk is full in {days:.0f} days.", remedy))
     if broker:
         found.append(_broker(broker))
+    if error := (status.get("displays") or {}).get("last_error"):
+        text = f"Displays are not given their figures: {error}"
+        remedy = "Mend what it names; it goes on by itself, and hours that are missing are written."
+        found.append(Check("displays", "fail", text, remedy))
     if waiting := sum((status.get("quarantine") or {}).values()):
         text = f"{waiting} messages or readings could not be read."
         found.append(Check("quarantine", "warn", text, "tanyuan quarantine list says why."))

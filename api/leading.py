@@ -87,7 +87,7 @@ class Leading:
             return
         log.info("leading")
         if self._given.settings.writes_indicators:
-            self._writer = IndicatorWriter(self._given)
+            self._writer = self._given.indicators = IndicatorWriter(self._given)
             self._writer.start()
         self._given.line.start()
         timetable = Timetable(self._given, may_run=lambda: self._lease.held, holder=self._holder)
@@ -101,4 +101,4 @@ class Leading:
             self._given.line.stop()
             if self._writer is not None:
                 self._writer.stop()
-                self._writer = None
+                self._writer = self._given.indicators = None

@@ -56,9 +56,17 @@ def status_document(given: Services) -> Document:
         "silent_meters": silent.known(),
         "disk": {"free_bytes": free.free, "total_bytes": free.total},
         "jobs": jobs.known(),
+        "displays": _displays(given),
         "broker": broker_document(given.settings.broker, given.subscriber),
         "problems": problems,
     }
+
+
+def _displays(given: Services) -> Document | None:
+    """Whether displays are given their figures, if this process writes them."""
+    if given.indicators is None:
+        return None
+    return {"last_error": given.indicators.last_error or None}
 
 
 def _places(given: Services) -> list[object]:
@@ -120,11 +128,9 @@ class _Collector:
         yield gauge("build_info", "Version of the program.", 1, labels)
         for name, check in checks.items():
             yield gauge(f"{name}_up", f"1 while the {name} answers.", check.came())
-        if (messages := lag.known()) is not None:
-            text = "Messages in the journals that are not in the store yet."
-            yield gauge("projector_lag_messages", text, messages)
-        if (spans := dirty.known()) is not None:
-            yield gauge("dirty_ranges", "Spans whose hours are to be made.", spans)
+        text = "Messages in the journals that are not in the store yet."
+        yield from _if_known("projector_lag_messages", text, lag.known())
+        yield from _if_known("dirty_ranges", "Spans whose hours are to be made.", dirty.known())
         if given.journal is not None:
             yield from journal_metrics(given.journal)
         yield disk_metric(given.home)
@@ -134,10 +140,18 @@ class _Collector:
             yield from counts("projector", given.projector.counts)
         if given.projecting is not None:
             yield from _projecting(given.projecting)
+        if given.indicators is not None:
+            text = "1 while displays are given their figures; 0: the last attempt failed."
+            yield gauge("displays_written", text, not given.indicators.last_error)
         if given.leading is not None:
             text = "1 in the process that makes hours and runs jobs, 0 in one that waits."
             yield gauge("leads", text, given.leading.leads)
         yield from meters.known() or []
+
+
+def _if_known(name: str, text: str, value: float | None) -> Iterator[Metric]:
+    if value is not None:
+        yield gauge(name, text, value)
 
 
 def _quarantine(open_entries: dict[str, int] | None) -> Iterator[Metric]:

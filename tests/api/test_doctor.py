@@ -334,16 +334,19 @@ AWAY = {"version": "1", "role": "up", "journal": {"days_left": None}, "broker": 
         "lag": {"messages": None, "dirty_ranges": None, "last_error": None},
         "quarantine": None, "silent_meters": None, "problems": ["No ledger."]}  # fmt: skip
 
+WALLS = ANSWERS | {"role": "schedule", "displays": {"last_error": "The store is away."}}
+
 
 @pytest.mark.parametrize(
     ("ready", "status", "expected"),
     [
         (True, COLLECTS, [("process", "ok"), ("disk", "warn"), ("broker", "ok")]),
         (True, ANSWERS, [("process", "ok"), ("lag", "ok")]),
+        (True, WALLS, [("process", "ok"), ("lag", "ok"), ("displays", "fail")]),
         (False, AWAY, [("process", "fail"), ("lag", "warn")]),
         (True, {}, [("process", "ok")]),
     ],
-    ids=["collect", "serve", "up without its ledger", "nothing"],
+    ids=["collect", "serve", "walls stand still", "up without its ledger", "nothing"],
 )
 def test_what_a_process_does_not_say_is_passed_over(home, monkeypatch, ready, status, expected):
     monkeypatch.setattr("api.doctor_parts._asked", lambda *_: (ready, status))

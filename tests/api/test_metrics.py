@@ -37,6 +37,7 @@ GIVEN_BY = {
     "tanyuan_store_up": OPENS_STORE_AND_LEDGER,
     "tanyuan_ledger_up": OPENS_STORE_AND_LEDGER,
     "tanyuan_leads": {SCHEDULE},
+    "tanyuan_displays_written": {UP, SCHEDULE},
     "tanyuan_journal_lag_messages": {PROJECT},
     "tanyuan_journal_refused_batches": KEEPS_A_JOURNAL,
     "tanyuan_projector_lag_messages": OPENS_STORE_AND_LEDGER,
@@ -54,7 +55,8 @@ GIVEN_BY = {
     "tanyuan_projector_conflicts_total": {PROJECT, UP},
     "tanyuan_projector_errors_total": {PROJECT, UP},
 }
-"""Which processes give a metric; of the subscriber only with an outside broker."""
+"""Which processes give a metric; of the subscriber only with an outside broker, of displays only
+where they are given figures, and of several `schedule` only by the one that leads."""
 
 SUBSCRIBER = SimpleNamespace(counts=SubscriberCounts(), connected=True, last_error=None)
 LISTENER = SimpleNamespace(counts=ListenerCounts())
@@ -83,6 +85,8 @@ def of_part(home, role):
             given.projecting = Projecting(given)
         if role is SCHEDULE:
             given.leading = SimpleNamespace(leads=True)
+        if role in (UP, SCHEDULE):
+            given.indicators = SimpleNamespace(last_error="")
         return metrics_text(given).decode()
 
 
@@ -102,6 +106,18 @@ def test_list_of_what_to_watch_is_that_of_the_processes():
     rows = re.search(r"## What to watch\n(.*?)\n## ", README, re.DOTALL)[1]
 
     assert set(re.findall(r"tanyuan_[a-z_]+[a-z]", rows)) == set(GIVEN_BY)
+
+
+def test_displays_that_are_not_given_their_figures_are_a_metric_and_in_the_status(tmp_path):
+    home = make_home(tmp_path / "home", SITE)
+    with open_services(load_settings(home, environ={})) as given:
+        assert status_document(given)["displays"] is None
+        given.indicators = SimpleNamespace(last_error="")
+        assert "\ntanyuan_displays_written 1.0\n" in metrics_text(given).decode()
+        assert status_document(given)["displays"] == {"last_error": None}
+        given.indicators.last_error = "The store is away."
+        assert "\ntanyuan_displays_written 0.0\n" in metrics_text(given).decode()
+        assert status_document(given)["displays"] == {"last_error": "The store is away."}
 
 
 @pytest.fixture

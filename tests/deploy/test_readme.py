@@ -68,6 +68,7 @@ def test_every_metric_it_names_is_given(tmp_path):
         given.listener = SimpleNamespace(counts=ListenerCounts())
         given.subscriber = SimpleNamespace(counts=SubscriberCounts(), connected=True)
         given.leading = SimpleNamespace(leads=True)
+        given.indicators = SimpleNamespace(last_error="")
         given.projecting = SimpleNamespace(counts={"j": ProjectorCounts()}, conflicts=0, errors=0)
         text = metrics_text(given).decode()
     only_later = {"tanyuan_journal_days_left"}  # once there is an hour of messages
