@@ -86,7 +86,10 @@ def _opened(settings: Settings, home: Home, kind: str, stack: ExitStack) -> Read
 
 
 def _progress(what: str, done: Copied) -> str:
-    return f"{what}: {done.readings} readings, {done.superseded} superseded, {done.hours} hours"
+    return (
+        f"{what}: {done.readings} readings, {done.superseded} superseded, "
+        f"{done.hours} hours, {done.indicators} indicators"
+    )
 
 
 def _positions(home: Home, ledger: Ledger, source: ReadingStore) -> dict[str, int]:

@@ -1,14 +1,15 @@
 """From one store into another, through the port, so that any two fit together.
 
-Readings go month by month and some meters at a time, hours subject by subject: neither is ever in
-memory as a whole.
+Readings go month by month and some meters at a time, hours subject by subject, indicators in spans
+of time: none of them is ever in memory as a whole. What a piece holds is counted by the source
+before it is read, because one wrong clock may spread a meter's readings over decades.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import TypeAlias
 from zoneinfo import ZoneInfo
 
@@ -25,7 +26,10 @@ BATCH = 240_000
 """Readings added at once."""
 
 HELD = 2_000_000
-"""About so many readings are in memory, unless one meter has more of them in a month."""
+"""So many readings are in memory at most, unless one meter has more of them in a month."""
+
+HELD_INDICATORS = 240_000
+"""So many indicators are, unless one instant has more of them."""
 
 _UTC = ZoneInfo("UTC")
 _EVER = Period(datetime(1, 1, 1, tzinfo=UTC), datetime(9999, 12, 31, tzinfo=UTC))
@@ -54,7 +58,7 @@ def copy_store(
     Args:
         source: Is only read.
         target: Is written into.
-        progress: Is told after every piece of a month and after every subject.
+        progress: Is told after every piece of a month, every subject and every span of indicators.
 
     Raises:
         StoreUnavailable: One of them did not answer; the same call may be made again.
@@ -72,35 +76,47 @@ def copy_store(
             copied.hours += len(hours)
             if progress:
                 progress(subject, copied)
-    for year in range(2000, 2100):
-        rows = source.indicators(Period.year(year, tz=_UTC))
-        for start in range(0, len(rows), BATCH):
-            target.put_indicators(rows[start : start + BATCH])
+    for span in _spans(source, _EVER):
+        rows = source.indicators(span)
+        target.put_indicators(rows)
         copied.indicators += len(rows)
+        if progress:
+            progress(str(span), copied)
     return copied
+
+
+def _spans(source: ReadingStore, period: Period) -> Iterator[Period]:
+    """The parts of a period that have indicators, halved until each can be held."""
+    count = source.count_indicators(period)
+    half = (period.end - period.start) // 2
+    if count <= HELD_INDICATORS or not half:
+        if count:
+            yield period
+        return
+    middle = period.start + half
+    yield from _spans(source, Period(period.start, middle))
+    yield from _spans(source, Period(middle, period.end))
 
 
 def _pieces(source: ReadingStore) -> Iterator[tuple[Period, list[str]]]:
     """Months in UTC, oldest first, and meters of which that month is no more than can be held."""
-    months: dict[tuple[int, int], dict[str, float]] = {}
-    for each in source.summaries():
-        days = max((each.last_read_at - each.first_read_at) / timedelta(days=1), 1.0)
-        year, month = each.first_read_at.year, each.first_read_at.month
-        while (year, month) <= (each.last_read_at.year, each.last_read_at.month):
-            rows = months.setdefault((year, month), {})
-            rows[each.meter] = rows.get(each.meter, 0.0) + min(31 / days, 1.0) * each.count
-            year, month = year + month // 12, month % 12 + 1
-    for (year, month), rows in sorted(months.items()):
-        whole = Period.month(year, month, tz=_UTC)
+    summaries = source.summaries()
+    if not summaries:
+        return
+    first = min(each.first_read_at for each in summaries)
+    last = max(each.last_read_at for each in summaries)
+    for month in range(12 * first.year + first.month - 1, 12 * last.year + last.month):
+        whole = Period.month(month // 12, month % 12 + 1, tz=_UTC)
         part: list[str] = []
-        held = 0.0
-        for meter, count in sorted(rows.items()):
+        held = 0
+        for meter, count in sorted(source.count(whole).items()):
             if part and held + count > HELD:
                 yield whole, part
-                part, held = [], 0.0
+                part, held = [], 0
             part.append(meter)
             held += count
-        yield whole, part
+        if part:
+            yield whole, part
 
 
 def _add(target: ReadingStore, rows: Readings) -> int:

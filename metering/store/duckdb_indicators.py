@@ -59,6 +59,13 @@ def read_indicators(
     )
 
 
+def count_indicators(cursor: Cursor, period: Period) -> int:
+    """How many rows a period has."""
+    wanted, values = _chosen(period, None, None)
+    found = cursor.execute(f"SELECT count(*) FROM {TABLE} WHERE {wanted}", values).fetchone()
+    return int(found[0]) if found else 0
+
+
 def drop_indicators(
     cursor: Cursor, period: Period, *, subjects: Sequence[str], quantities: Sequence[str]
 ) -> None:

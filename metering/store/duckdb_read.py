@@ -194,6 +194,21 @@ def read_summaries(cursor: Cursor, known: Known) -> list[MeterSummary]:
     return sorted(summaries, key=lambda s: (s.meter, s.register))
 
 
+def count_rows(cursor: Cursor, known: Known, period: Period) -> dict[str, int]:
+    """How many rows of each meter a period has, superseded ones too."""
+    condition, parameters = within("read_at", [(to_us(period.start), to_us(period.end))])
+    rows = " UNION ALL ".join(
+        f"SELECT meter FROM {table} WHERE {condition}" for table in ("readings", "superseded")
+    )
+    query = f"SELECT meter, count(*) AS n FROM ({rows}) GROUP BY meter"
+    found = fetch(cursor, query, parameters)
+    names = known.names["meters"].table
+    return {
+        names[code]: count
+        for code, count in zip(found["meter"].tolist(), found["n"].tolist(), strict=True)
+    }
+
+
 def _in_order(rows: Readings) -> Readings:
     order = sort_order(rows.meter, rows.register, rows.read_at)
     return rows if order is None else rows.take(order)

@@ -19,9 +19,15 @@ from metering.readings import Readings
 from metering.series import Series
 from metering.store.checks import check_finite, check_inside
 from metering.store.duckdb_add import add_readings
-from metering.store.duckdb_indicators import drop_indicators, put_indicators, read_indicators
+from metering.store.duckdb_indicators import (
+    count_indicators,
+    drop_indicators,
+    put_indicators,
+    read_indicators,
+)
 from metering.store.duckdb_instance import Instance
 from metering.store.duckdb_read import (
+    count_rows,
     read_nearest,
     read_period,
     read_summaries,
@@ -113,6 +119,11 @@ class DuckDbStore(ReadingStore):
             return read_summaries(cursor, known)
 
     @override
+    def count(self, period: Period) -> dict[str, int]:
+        with self._instance.read() as (cursor, known):
+            return count_rows(cursor, known, period)
+
+    @override
     def replace(self, kind: SeriesKind, series: Series, *, spans: Sequence[Span]) -> None:
         check_inside(series, spans)
         with self._instance.write() as writing:
@@ -153,6 +164,11 @@ class DuckDbStore(ReadingStore):
     ) -> list[Indicator]:
         with self._instance.read() as (cursor, _):
             return read_indicators(cursor, period, subjects=subjects, quantities=quantities)
+
+    @override
+    def count_indicators(self, period: Period) -> int:
+        with self._instance.read() as (cursor, _):
+            return count_indicators(cursor, period)
 
     @override
     def drop_indicators(

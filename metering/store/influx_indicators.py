@@ -6,10 +6,12 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
+import numpy as np
+
 from metering.periods import Period
 from metering.store.indicators import Indicator, latest_of_each
 from metering.store.influx_client import Influx
-from metering.store.influx_columns import ask
+from metering.store.influx_columns import ask, select
 from metering.store.influx_schema import (
     NS_PER_US,
     flux_any,
@@ -76,6 +78,17 @@ def read_indicators(
         at = EPOCH + ns // NS_PER_US * _MICROSECOND
         found.append(Indicator(subject, _plain(about), quantity, at, value, text))
     return sorted(found)
+
+
+def count_indicators(influx: Influx, bucket: str, period: Period) -> int:
+    """How many rows a period has."""
+    low, high = span_ns(period)
+    if low >= high:
+        return 0
+    found = select(
+        influx, bucket, INDICATOR, low_ns=low, high_ns=high, tags=("site",), counted=True
+    )
+    return int(np.nansum(found.fields["value"])) if len(found) else 0
 
 
 def drop_indicators(

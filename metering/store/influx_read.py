@@ -46,7 +46,8 @@ MAX_SPANS: Final = 8
 READ_ALL_METERS: Final = 5000
 """From so many meters on, all are read and the others dropped."""
 
-_TAGS: Final = {READING: ("journal", "meter"), SUPERSEDED: ("journal", "meter", "page")}
+TAGS: Final = {READING: ("journal", "meter"), SUPERSEDED: ("journal", "meter", "page")}
+"""The tags that tell the series of a measurement apart."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +152,7 @@ class Reader:
                 measurement,
                 low_ns=low_ns,
                 high_ns=high_ns,
-                tags=_TAGS[measurement],
+                tags=TAGS[measurement],
                 fields=scope.fields(),
                 where=where,
             )

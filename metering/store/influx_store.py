@@ -27,6 +27,7 @@ from metering.store.influx_add import Adding, Reach, contested_keys
 from metering.store.influx_client import Influx
 from metering.store.influx_hours import Hours
 from metering.store.influx_indicators import (
+    count_indicators,
     drop_indicators,
     forget_indicators,
     put_indicators,
@@ -49,7 +50,7 @@ from metering.store.influx_schema import (
     span_ns,
     us_of,
 )
-from metering.store.influx_summaries import read_summaries
+from metering.store.influx_summaries import count_rows, read_summaries
 from metering.store.influx_turns import Span as TimeSpan
 from metering.store.influx_turns import Turns
 from metering.store.port import (
@@ -235,6 +236,12 @@ class InfluxStore(ReadingStore):
             return read_summaries(self._reader)
 
     @override
+    def count(self, period: Period) -> dict[str, int]:
+        low, high = (us_of(to_us(t)) for t in (period.start, period.end))
+        with self._reading(low, high):
+            return count_rows(self._reader, *span_ns(period))
+
+    @override
     def replace(self, kind: SeriesKind, series: Series, *, spans: Sequence[Span]) -> None:
         check_inside(series, spans)
         low = min((us_of(to_us(span.period.start)) for span in spans), default=0)
@@ -286,6 +293,11 @@ class InfluxStore(ReadingStore):
             subjects=subjects,
             quantities=quantities,
         )
+
+    @override
+    def count_indicators(self, period: Period) -> int:
+        self._remembered()
+        return count_indicators(self._influx, self._buckets.derived, period)
 
     @override
     def drop_indicators(

@@ -14,7 +14,7 @@ import numpy as np
 from metering.periods import from_us
 from metering.store.influx_columns import ask, select
 from metering.store.influx_nearest import VALUES_ONLY, Register
-from metering.store.influx_read import Reader, Scope, counted, is_ours
+from metering.store.influx_read import TAGS, Reader, Scope, counted, is_ours
 from metering.store.influx_schema import (
     NS_PER_US,
     READING,
@@ -77,6 +77,24 @@ def read_summaries(reader: Reader) -> list[MeterSummary]:
         )
     summaries += _read_through(reader, unsure)
     return sorted(summaries, key=lambda s: (s.meter, s.register))
+
+
+def count_rows(reader: Reader, low_ns: int, high_ns: int) -> dict[str, int]:
+    """How many rows of each meter lie in a span, superseded ones too, as InfluxDB counts them."""
+    found: dict[str, int] = defaultdict(int)
+    if low_ns >= high_ns:
+        return found
+    for measurement, tags in TAGS.items():
+        points = select(
+            reader.influx, reader.bucket, measurement,
+            low_ns=low_ns, high_ns=high_ns, tags=tags, counted=True,
+        )  # fmt: skip
+        for name, column in points.fields.items():
+            if not is_ours(name):
+                for code, count in zip(points.codes["meter"], column, strict=True):
+                    if count > 0:
+                        found[points.names["meter"][code]] += int(count)
+    return found
 
 
 def _counted(reader: Reader) -> dict[Register, dict[str, _Ends]]:

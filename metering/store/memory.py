@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import threading
 import uuid
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -120,6 +121,14 @@ class MemoryStore(ReadingStore):
         return found
 
     @override
+    def count(self, period: Period) -> dict[str, int]:
+        with self._lock:
+            self._check_open()
+            rows = self._rows
+        found = Counter(rows.take(_within(rows, period)).meter.tolist())
+        return {rows.meters[code]: count for code, count in found.items()}
+
+    @override
     def replace(self, kind: SeriesKind, series: Series, *, spans: Sequence[Span]) -> None:
         check_inside(series, spans)
         with self._lock:
@@ -181,6 +190,10 @@ class MemoryStore(ReadingStore):
             self._check_open()
             kept = list(self._indicators.values())
         return chosen(kept, period, subjects, quantities)
+
+    @override
+    def count_indicators(self, period: Period) -> int:
+        return len(self.indicators(period))
 
     @override
     def drop_indicators(

@@ -177,6 +177,12 @@ class ReadingStore(Protocol):
     def summaries(self) -> list[MeterSummary]:
         """Return counts and ends of every register that has readings, sorted."""
 
+    def count(self, period: Period) -> dict[str, int]:
+        """Return how many rows of each meter a period has, superseded ones too, without reading it.
+
+        What several journals say of one time may be counted once or several times.
+        """
+
     def replace(self, kind: SeriesKind, series: Series, *, spans: Sequence[Span]) -> None:
         """Put these hours in the place of everything the spans hold; idempotent.
 
@@ -223,6 +229,9 @@ class ReadingStore(Protocol):
 
         They are for displays: a text may come back with its line breaks as spaces.
         """
+
+    def count_indicators(self, period: Period) -> int:
+        """Return how many indicators a period has, without reading them."""
 
     def drop_indicators(
         self, period: Period, *, subjects: Sequence[str], quantities: Sequence[str]
