@@ -83,12 +83,13 @@ def restore(
 
 
 def _is_part(settings: Settings, manifest: dict[str, Any]) -> bool:
-    """Whether other processes use the store as well, or may do so."""
+    """Whether other processes use the store as well, or neither backup nor ledger can tell."""
     if settings.store == "duckdb":
         return False
     journal = manifest["journal"]
     now = is_shared(settings, journal["id"] if journal else None)
-    return manifest.get("shared", False) is not False or now is True
+    said = manifest.get("shared", False)
+    return True in (said, now) or (said is None and now is None)
 
 
 def _left_alone(settings: Settings, home: Home, manifest: dict[str, Any]) -> str:

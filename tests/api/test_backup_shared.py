@@ -12,6 +12,7 @@ from api.journals import Place
 from api.settings import load_settings
 from ingest.journal import Journal
 from metering.ledger.sql_ledger import open_ledger
+from tests import postgres_server
 from tests.acceptance.running import call, make_home
 from tests.api.test_backup import FACTORS, SITE, answers, fill, message, verified
 from tests.influx_server import server
@@ -169,3 +170,45 @@ def test_shared_store_stays_and_goes_on_where_the_backup_of_a_collector_ends(
         assert ledger.position(store_id=store.store_id, journal=name) == 600
         # 610 messages of which every fiftieth is garbage: 598 readings, and none is gone
         assert sum(each.count for each in store.summaries()) == 598
+
+
+@pytest.fixture
+def ledger(tmp_path):
+    server, name = postgres_server.server(), postgres_server.name_for(tmp_path)
+    yield server.new_database(name)
+    server.drop(name)
+
+
+@pytest.mark.slow
+def test_backup_that_could_not_ask_the_ledger_is_restored_as_what_the_ledger_says_then(
+    config, tmp_path, monkeypatch, ledger
+):
+    """One `up` on InfluxDB and PostgreSQL, saved while PostgreSQL could not be reached."""
+    influx = server()
+    home, file = tmp_path / "home", tmp_path / "b.tar.zst"
+    shared(tmp_path, monkeypatch, influx.url, influx.org, influx.token)
+    influx.buckets |= {tmp_path.name, f"{tmp_path.name}_derived"}
+    fill(home)
+    monkeypatch.setenv("TANYUAN_LEDGER", f"postgresql://tester@127.0.0.1:{free_port()}/away")
+    assert saved(home, file)["shared"] is None
+
+    monkeypatch.setenv("TANYUAN_LEDGER", ledger)
+    open_ledger(load_settings(home).ledger_url).close()
+    shutil.rmtree(home)
+    store = restored(home, file)["store"]
+    assert (store["rebuilt"], store["messages"]) == (True, 600)
+
+
+def test_home_that_nobody_can_tell_of_is_put_back_without_touching_the_store(
+    config, tmp_path, monkeypatch
+):
+    home, file = tmp_path / "home", tmp_path / "b.tar.zst"
+    shared(tmp_path, monkeypatch, f"http://127.0.0.1:{free_port()}")
+    monkeypatch.setenv("TANYUAN_LEDGER", f"postgresql://tester@127.0.0.1:{free_port()}/away")
+    fill(home, 150)
+    assert saved(home, file)["shared"] is None
+    shutil.rmtree(home)
+
+    store = restored(home, file)["store"]
+    assert store["rebuilt"] is False
+    assert "rebuild" in store["note"]

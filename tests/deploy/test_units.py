@@ -43,6 +43,14 @@ def test_unit_is_started_again_however_long_a_server_is_away(name):
     assert "\nRestart=on-failure\n" in text
 
 
+def test_backup_can_reach_the_ledger_that_it_asks():
+    text = (DEPLOY / "systemd" / "tanyuan-backup.service").read_text(encoding="utf-8")
+
+    assert "PrivateNetwork" not in text
+    assert "\nRestrictAddressFamilies=AF_INET AF_INET6 AF_UNIX\n" in text
+    assert not re.search("^IPAddress", text, re.MULTILINE)
+
+
 def test_service_is_locked_in(tmp_path):
     analyze = program("systemd-analyze")
     shutil.copy(DEPLOY / "systemd" / "tanyuan.service", tmp_path)
