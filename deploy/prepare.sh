@@ -1,7 +1,7 @@
 #!/bin/sh
 # Makes what the compose file needs and no repository may hold: secrets, certificates, the broker's
-# password file, the home. May be run again: what is there stays, except mosquitto.conf, which is
-# copied anew.
+# password file, the home, a folder for backups. May be run again: what is there stays, except
+# mosquitto.conf, which is copied anew.
 #
 #   sh deploy/prepare.sh SITE [HOST]     SITE: id in site.yaml; HOST: name that gateways connect to
 #
@@ -13,6 +13,7 @@ site=${1:?usage: prepare.sh SITE [HOST]}
 host=${2:-localhost}
 into=${TANYUAN_SECRETS:-$here/secrets}
 home=${TANYUAN_HOME_DIR:-$here/home}
+backups=${TANYUAN_BACKUPS_DIR:-$here/backups}
 broker=$into/broker
 
 case $site in
@@ -22,8 +23,8 @@ esac
 command -v openssl >/dev/null || { echo "Wanted openssl on the PATH, found none." >&2; exit 1; }
 
 # The folder is for its owner alone; the files in it are read by containers of several users.
-mkdir -p "$into" "$broker" "$home"
-chmod 700 "$into"
+mkdir -p "$into" "$broker" "$home" "$backups"
+chmod 700 "$into" "$backups"
 chmod 755 "$broker"
 
 secret() {
@@ -64,6 +65,7 @@ if [ "$(id -u)" = 0 ]; then
     chown 1883:1883 "$broker/server.key" "$broker/passwords" "$broker/acl"
     chmod 600 "$broker/server.key" "$broker/passwords" "$broker/acl"
     chown -R 10001:10001 "$home"
+    chown 10001:10001 "$backups"
     user=10001
 else
     chmod 644 "$broker/server.key" "$broker/passwords" "$broker/acl"

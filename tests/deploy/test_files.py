@@ -42,7 +42,11 @@ def prepare(folder, *arguments):
 
 
 def places(folder):
-    return {"TANYUAN_SECRETS": str(folder / "secrets"), "TANYUAN_HOME_DIR": str(folder / "home")}
+    return {
+        "TANYUAN_SECRETS": str(folder / "secrets"),
+        "TANYUAN_HOME_DIR": str(folder / "home"),
+        "TANYUAN_BACKUPS_DIR": str(folder / "backups"),
+    }
 
 
 def compose_services():

@@ -58,6 +58,11 @@ def test_every_file_it_names_is_there():
 
 def test_every_setting_it_names_is_one():
     known = {f"TANYUAN_{name.upper()}" for name in Settings.model_fields}
+    known |= {
+        name
+        for file in DEPLOY.glob("compose*.yaml")
+        for name in re.findall(r"\$\{(TANYUAN_[A-Z_]+):-", file.read_text(encoding="utf-8"))
+    }
 
     assert set(re.findall(r"TANYUAN_[A-Z_]+[A-Z]", README)) <= known
 
