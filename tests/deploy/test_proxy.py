@@ -7,8 +7,11 @@ import re
 import socket
 import ssl
 import subprocess
+import threading
 from contextlib import closing
 from http.client import HTTPSConnection
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import ClassVar
 from urllib.error import HTTPError, URLError
 from urllib.request import Request, urlopen
 
@@ -114,6 +117,64 @@ def test_page_and_api_are_reached_over_tls_through_the_proxy(tmp_path):
                 nginx.terminate()
 
 
+class Counting(BaseHTTPRequestHandler):
+    """Answers, and counts connections and requests."""
+
+    protocol_version = "HTTP/1.1"
+    connections: ClassVar[list[object]] = []
+    asked: ClassVar[list[dict[str, str]]] = []
+
+    def setup(self):
+        super().setup()
+        self.connections.append(self)
+
+    def do_GET(self):
+        self.asked.append(dict(self.headers))
+        self.send_response(200)
+        self.send_header("content-length", "3")
+        self.end_headers()
+        self.wfile.write(b"ok\n")
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.mark.slow
+def test_proxy_keeps_its_connections_and_lets_web_sockets_through(tmp_path):
+    program("nginx")
+    with socket.socket() as one, socket.socket() as two:
+        for probe in (one, two):
+            probe.bind(("127.0.0.1", 0))
+        plain, secure = one.getsockname()[1], two.getsockname()[1]
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Counting)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    command = nginx_with(
+        tmp_path,
+        (
+            ("listen 80;", f"listen 127.0.0.1:{plain};"),
+            ("listen 443 ssl", f"listen 127.0.0.1:{secure} ssl"),
+            ("127.0.0.1:8400", f"127.0.0.1:{server.server_port}"),
+        ),
+    )
+    command += ["-g", "worker_processes 1;"]
+    with (tmp_path / "log").open("wb") as log, subprocess.Popen(command, stderr=log) as nginx:
+        try:
+            get = Proxied(tmp_path, secure)
+            wait_until(get.answers)
+            before = len(Counting.connections)
+            for _ in range(5):
+                assert get("/healthz") == (200, b"ok\n")
+            assert len(Counting.connections) == before
+            assert all("Connection" not in headers for headers in Counting.asked)
+            get("/ws", upgrade="websocket")
+            assert Counting.asked[-1]["Connection"] == "upgrade"
+            assert Counting.asked[-1]["Upgrade"] == "websocket"
+        finally:
+            nginx.terminate()
+            server.shutdown()
+            server.server_close()
+
+
 class Proxied:
     """Asks the proxy over TLS."""
 
@@ -121,8 +182,10 @@ class Proxied:
         self.context = ssl.create_default_context(cafile=folder / "ca.crt")
         self.port = port
 
-    def __call__(self, path, token=None):
+    def __call__(self, path, token=None, upgrade=None):
         asked = Request(f"https://localhost:{self.port}{path}")
+        if upgrade:
+            asked.add_header("upgrade", upgrade)
         if token:
             asked.add_header("authorization", f"Bearer {token}")
         try:
