@@ -46,6 +46,16 @@ def test_every_command_and_option_is_one():
         assert {word for word in words[1:] if word.startswith("--")} <= known
 
 
+def test_what_runs_as_the_user_of_the_service_reads_nothing_of_the_checkout():
+    """Which may be in /root; and a minimal Debian has no sudo."""
+    as_user = [line for line in LINES if re.match("(sudo|runuser|su|setpriv) ", line)]
+
+    assert len(as_user) >= 3
+    assert all(line.startswith("runuser -u tanyuan -- /opt/tanyuan/bin/") for line in as_user)
+    assert "deploy/" not in " ".join(as_user)
+    assert "sudo" not in README
+
+
 def test_every_file_it_names_is_there():
     named = re.findall(r"deploy/([a-z*./-]+\.(?:sh|yaml|toml|service|timer))", README)
     named += re.findall(r"`((?:mosquitto|nginx|systemd)/[a-z./]*)`", README)
