@@ -43,11 +43,12 @@ class RemoteJournal:
         except httpx2.InvalidURL as error:
             raise self._misplaced(error) from error
         self._parser, self._parsing = Parser(), threading.Lock()
-        self._last = 0
+        self._hearing, self._answers = threading.Lock(), 0
+        self._last, self._heard_at = 0, 0
 
     @property
     def last_sequence(self) -> int:
-        """The newest message that is known here; reading and waiting learn of later ones."""
+        """The newest message, as last heard; lower than before where the journal was put back."""
         return self._last
 
     def ask_last(self, timeout_s: float = TIMEOUT_S) -> int:
@@ -56,8 +57,7 @@ class RemoteJournal:
         Raises:
             JournalUnavailable: The process does not answer.
         """
-        self._ask(f"/journal/{self.journal_id}", {}, timeout_s)
-        return self._last
+        return self._ask(f"/journal/{self.journal_id}", {}, timeout_s)[1]
 
     def read(self, after: int, limit: int = 10_000, *, max_bytes: int = 32 << 20) -> list[Record]:
         """The records that follow a sequence, in order.
@@ -66,7 +66,7 @@ class RemoteJournal:
             JournalUnavailable: The process does not answer.
             JournalDamaged: The next record cannot be read; as with a journal in this home.
         """
-        data = self._ask(
+        data, _ = self._ask(
             f"/journal/{self.journal_id}/records",
             {"after": after, "limit": limit, "max_bytes": max_bytes},
             TIMEOUT_S,
@@ -96,16 +96,18 @@ class RemoteJournal:
         Raises:
             JournalUnavailable: The process does not answer.
         """
-        if self._last <= after:
-            params = {"after": after, "wait_s": timeout}
-            self._ask(f"/journal/{self.journal_id}", params, timeout + TIMEOUT_S)
-        return self._last > after
+        if self._last > after:
+            return True
+        params = {"after": after, "wait_s": timeout}
+        return self._ask(f"/journal/{self.journal_id}", params, timeout + TIMEOUT_S)[1] > after
 
     def close(self) -> None:
         """Let go of the connections."""
         self._client.close()
 
-    def _ask(self, path: str, params: dict[str, Any], timeout_s: float) -> bytes:
+    def _ask(self, path: str, params: dict[str, Any], timeout_s: float) -> tuple[bytes, int]:
+        """What is answered, and the newest message at that time."""
+        asked_at = self._answers
         try:
             answer = self._client.get(path, params=params, timeout=timeout_s)
         except httpx2.InvalidURL as error:
@@ -123,8 +125,20 @@ class RemoteJournal:
                 f"The journal {self.journal_id} at {self.url} answered {answer.status_code}: "
                 f"{answer.text[:300].strip()}"
             )
-        self._last = max(self._last, int(answer.headers.get(LAST_SEQUENCE, 0)))
-        return answer.content
+        last = int(answer.headers.get(LAST_SEQUENCE, 0))
+        self._hear(last, asked_at)
+        return answer.content, last
+
+    def _hear(self, last: int, asked_at: int) -> None:
+        """Take the newest message as it is said now.
+
+        Answers that overtake each other do not count as a journal that was put back: a lower
+        number is believed only if it was asked for after the higher one was heard.
+        """
+        with self._hearing:
+            self._answers += 1
+            if last >= self._last or asked_at >= self._heard_at:
+                self._last, self._heard_at = last, self._answers
 
     def _misplaced(self, error: Exception) -> JournalUnavailable:
         return JournalUnavailable(
