@@ -90,17 +90,17 @@ def add_journal(archive: ArchiveWriter, folder: Path, older: Path | None) -> Doc
     """
     if not (folder / META_NAME).is_file():
         return None
-    journal_id = read_meta(folder)
+    meta = read_meta(folder)
     archive.add_file(f"{folder.name}/{META_NAME}", folder / META_NAME)
     copy = _Copy(archive, folder, older)
     entries = list_entries(folder, older)
-    for entry, after in with_following(entries):
+    for entry, after in with_following(entries, meta.lost):
         copy.add(entry, after)
     for pattern in _KEPT_BESIDE:
         for path in sorted(folder.glob(pattern)):
             archive.add_file(f"{folder.name}/{path.name}", path)
     return {
-        "id": journal_id,
+        "id": meta.journal,
         "first_sequence": entries[0].first if entries else 1,
         "last_sequence": copy.last,
         "head": copy.head,

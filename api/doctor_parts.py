@@ -15,7 +15,7 @@ from api.backup import ledger_file
 from api.doctor import Check, Examination, Patient
 from api.home import HomeBusy, Running
 from api.services import open_store
-from ingest.journal_folder import META_NAME, list_entries, with_following
+from ingest.journal_folder import META_NAME, list_entries, read_meta, with_following
 from ingest.journal_reader import JournalReader
 from ingest.journal_records import Parser
 from ingest.sealed import content_sha256, read_footer
@@ -141,9 +141,10 @@ def check_journal(patient: Patient) -> Sequence[Check]:
 
 def _newest(patient: Patient) -> list[str]:
     """What is wrong with the newest sealed segment, and with those that are not sealed."""
+    lost = read_meta(patient.home.journal).lost
     entries = list_entries(patient.home.journal, patient.settings.journal_archive)
     problems: list[str] = []
-    for entry, after in with_following(entries):
+    for entry, after in with_following(entries, lost):
         if entry.raw is not None and entry.path.exists():
             raw = RawSegment(entry.path, entry.first)
             raw.scan(Parser(), before=after)

@@ -148,5 +148,6 @@ class RemoteJournal:
         )
 
     def _damaged(self, body: bytes) -> JournalDamaged:
-        found = orjson.loads(body)["damage"]
+        answer = orjson.loads(body)
+        found = answer["damage"] | {"lost": bool(answer.get("lost"))}
         return JournalDamaged(Damage(**{**found, "path": Path(found["path"])}))

@@ -7,11 +7,11 @@ compresses it in blocks and chains it to the one before by SHA-256 (`sealed`).
 
 from __future__ import annotations
 
-import errno
 import logging
 import os
 import threading
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -20,15 +20,19 @@ from zstandard import ZstdError
 
 from ingest.journal_folder import (
     Entry,
+    Lost,
+    Meta,
     check_meta,
     cut_torn_tail,
     list_entries,
     take_lock,
     tidy,
+    write_meta,
 )
 from ingest.journal_health import JournalHealth, bytes_per_day
 from ingest.journal_reader import DayUsage, JournalReader, RecordNotFound, Verification
 from ingest.journal_records import Encoder, Message, Record
+from ingest.journal_refusals import JournalFull, held, refusal
 from ingest.sealed import SEALED_SUFFIX, SealAbandoned, seal_segment
 from ingest.segments import (
     HEADER,
@@ -48,6 +52,7 @@ __all__ = [
     "JournalFull",
     "JournalHealth",
     "JournalReader",
+    "Lost",
     "Message",
     "Record",
     "RecordNotFound",
@@ -56,13 +61,8 @@ __all__ = [
 
 log = logging.getLogger(__name__)
 
-_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _RETRY_SEAL_S = 30.0
 _DAY_S = 86_400
-
-
-class JournalFull(JournalError):
-    """There is no room for more messages; nothing of the batch was kept."""
 
 
 class Journal(JournalReader):
@@ -111,6 +111,8 @@ class Journal(JournalReader):
             tidy(folder, archive)
             super().__init__(folder, archive=archive)
             self._handle = self._recover()
+            if self._meta.is_restored:
+                self._last_error = held(folder)
         except BaseException:
             os.close(self._lock_handle)
             raise
@@ -159,6 +161,9 @@ class Journal(JournalReader):
             first = self._last + 1
             if not messages:
                 return range(first, first)
+            if self._meta.is_restored:
+                self._refused += 1
+                raise held(self.folder)
             data = self._encoder.encode(messages, first=first)
             try:
                 self._check_room(len(data))
@@ -185,6 +190,51 @@ class Journal(JournalReader):
             return self._grown.wait_for(lambda: self._last > after or self._closing, timeout) and (
                 self._last > after
             )
+
+    @property
+    def unasked(self) -> int | None:
+        """The message since which nobody was asked for later numbers; None when that was done."""
+        return self._meta.unasked
+
+    def note_unasked(self) -> None:
+        """Remember that numbers are given from now on without having asked who knows later ones."""
+        with self._lock:
+            if self._meta.unasked is None:
+                self._put_meta(replace(self._meta, unasked=self._last))
+
+    def go_on_behind(self, sequence: int, *, found_at: int) -> Lost | None:
+        """Give no number up to this one any more, and remember that those between are lost.
+
+        A journal that was put back from an older copy ends earlier than what others have of it.
+        It takes messages again after this, if it was restored.
+
+        Args:
+            sequence: The newest number that anybody knows.
+            found_at: Microseconds since 1970-01-01 UTC.
+
+        Returns:
+            What is lost; None when the journal is as long as anybody knows.
+
+        Raises:
+            JournalError: The disk does not take it.
+        """
+        with self._lock:
+            if self._closing:
+                raise JournalError(f"{self} is closed")
+            meta = replace(self._meta, unasked=None, is_restored=False)
+            lost = None
+            if sequence > self._last:
+                lost = Lost(self._last + 1, sequence, found_at)
+                meta = replace(meta, lost=(*meta.lost, lost))
+            if meta != self._meta:
+                self._put_meta(meta)
+                self._last_error = None
+            if lost is not None:
+                log.error("%s: messages %d to %d are lost", self, lost.first, lost.last)
+                self._last, self._retire = sequence, True
+                self._begin_segment()
+                self._retire = False
+        return lost
 
     def roll(self) -> None:
         """Close the active segment, so that it gets sealed, and begin a new one."""
@@ -286,12 +336,17 @@ class Journal(JournalReader):
             raw = RawSegment.create(self.folder, self.journal_id, self._last + 1, sync=self._fsync)
             handle = os.open(raw.path, os.O_WRONLY)
         except OSError as error:
-            raise _refusal(self.folder, error) from error
+            raise refusal(self.folder, error) from error
         os.close(self._handle)
         self._handle = handle
-        entry = Entry(raw.first, raw.path, HEADER.size, raw)
+        entry, active = Entry(raw.first, raw.path, HEADER.size, raw), self._entries[-1]
+        kept = self._entries
+        if active.raw is not None and active.raw.end == HEADER.size:  # nothing came into it
+            kept = kept[:-1]
+            if active.path != raw.path:
+                active.path.unlink(missing_ok=True)
         with self._refreshing:
-            self._set_entries([*(e for e in self._entries if e.first != raw.first), entry])
+            self._set_entries([*kept, entry])
         with self._closed_one:
             self._closed_one.notify_all()
 
@@ -306,7 +361,7 @@ class Journal(JournalReader):
                 os.fdatasync(self._handle)
         except OSError as error:
             self._take_back(end)
-            raise _refusal(self._active.path, error) from error
+            raise refusal(self._active.path, error) from error
 
     def _take_back(self, end: int) -> None:
         """Remove what was written of a batch before it failed.
@@ -322,6 +377,13 @@ class Journal(JournalReader):
 
     # -- opening --------------------------------------------------------------------------
 
+    def _put_meta(self, meta: Meta) -> None:
+        try:
+            write_meta(self.folder, meta, sync=self._fsync)
+        except OSError as error:
+            raise refusal(self.folder, error) from error
+        self._meta = meta
+
     def _recover(self) -> int:
         """Bring the folder into order after whatever happened; return the active file."""
         last = self._entries[-1] if self._entries else None
@@ -332,9 +394,18 @@ class Journal(JournalReader):
             self._last = last.raw.next_sequence - 1
         else:
             self._last = self._footer(last.path).manifest.last
+        ends_at = self._last
+        self._last = self._behind_lost(self._last + 1) - 1
         for damage in self.damages:
             log.error("%s", damage)
-        if last is None or last.raw is None or last.raw.damages or last.size < HEADER.size:
+        is_behind = self._last > ends_at
+        if (
+            last is None
+            or last.raw is None
+            or last.raw.damages
+            or last.size < HEADER.size
+            or is_behind
+        ):
             raw = RawSegment.create(self.folder, self.journal_id, self._last + 1, sync=self._fsync)
             kept = [entry for entry in self._entries if entry.first != raw.first]
             self._set_entries([*kept, Entry(raw.first, raw.path, HEADER.size, raw)])
@@ -412,15 +483,3 @@ class Journal(JournalReader):
     def _has_sealing(self) -> bool:
         """Say whether the sealer has to wake up."""
         return self._closing or (self._seal_error is None and self._next_to_seal() is not None)
-
-
-def _refusal(path: Path, error: OSError) -> JournalError:
-    if error.errno in _NO_ROOM:
-        return JournalFull(
-            f"no room to write to {path} ({error.strerror}): make room or move sealed segments to "
-            f"the archive. Messages stay unacknowledged and are sent again."
-        )
-    return JournalError(
-        f"{path} cannot be written ({error}): look at the disk. Messages stay unacknowledged and "
-        f"are sent again."
-    )

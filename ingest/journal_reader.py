@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from ingest.journal_folder import Entry, list_entries, read_meta, with_following
+from ingest.journal_folder import META_NAME, Entry, Lost, list_entries, read_meta, with_following
 from ingest.journal_records import Parser, Record
 from ingest.sealed import (
     SEALED_SUFFIX,
@@ -63,12 +63,15 @@ class Verification:
         messages: Messages that could be read.
         head: Seal of the newest sealed segment: it stands for everything before it.
         problems: What is wrong, the first break first, each with its file; empty when whole.
+        lost: What the journal itself says it does not have any more; that is no problem of its
+            chain, which goes on behind it.
     """
 
     segments: int
     messages: int
     head: str
     problems: tuple[str, ...]
+    lost: tuple[Lost, ...] = ()
 
 
 class JournalReader:
@@ -76,7 +79,8 @@ class JournalReader:
 
     def __init__(self, folder: Path, *, archive: Path | None = None) -> None:
         self.folder, self.archive = folder, archive
-        self.journal_id = read_meta(folder)
+        self._meta, self._meta_at = read_meta(folder), 0
+        self.journal_id = self._meta.journal
         self._parser = Parser()
         self._footer = lru_cache(maxsize=64)(_any_footer)
         self._entries: tuple[Entry, ...] = ()
@@ -100,6 +104,11 @@ class JournalReader:
         if raw is not None:
             return raw.next_sequence - 1
         return self._footer(self._entries[-1].path).manifest.last if self._entries else 0
+
+    @property
+    def lost(self) -> tuple[Lost, ...]:
+        """What it does not have any more, because it was put back from an older copy."""
+        return self._meta.lost
 
     @property
     def damages(self) -> tuple[Damage, ...]:
@@ -167,8 +176,9 @@ class JournalReader:
         problems: list[str] = []
         entries = self._entries
         following, head, messages = entries[0].first if entries else 1, "", 0
-        for entry, after in with_following(entries):
-            if entry.first != following:
+        for entry, after in with_following(entries, self.lost):
+            is_lost = following < entry.first <= self._behind_lost(following)
+            if entry.first != following and not is_lost:
                 problems.append(f"{entry.path}: messages {following} to {entry.first - 1} missing")
             if entry.raw is None or not entry.path.exists():
                 path = entry.path.with_suffix(SEALED_SUFFIX)
@@ -176,7 +186,13 @@ class JournalReader:
             else:
                 following = self._verify_raw(entry, after, problems)
             messages += following - entry.first
-        return Verification(len(entries), messages, head, tuple(problems))
+        return Verification(len(entries), messages, head, tuple(problems), self.lost)
+
+    def _behind_lost(self, sequence: int) -> int:
+        """Return the sequence, or the one behind the lost messages it is one of."""
+        for each in self.lost:
+            sequence = each.last + 1 if each.first <= sequence <= each.last else sequence
+        return sequence
 
     def _verify_raw(self, entry: Entry, after: int | None, problems: list[str]) -> int:
         """Check one raw file; return the sequence that follows it."""
@@ -216,6 +232,8 @@ class JournalReader:
             raise JournalDamaged(self._missing(wanted))
         entry = self._entries[place]
         if entry.raw is not None:
+            if wanted >= entry.raw.next_sequence:
+                raise JournalDamaged(self._missing(wanted))
             return entry.raw.read(wanted, limit=limit, max_bytes=max_bytes, parser=self._parser)
         try:
             footer = self._footer(entry.path)
@@ -233,7 +251,21 @@ class JournalReader:
         place = bisect_right(self._firsts, wanted)
         following = self._firsts[place] if place < len(self._firsts) else wanted + 1
         path = self.folder / segment_name(wanted, SEALED_SUFFIX)
+        for each in self.lost:
+            if each.first <= wanted <= each.last:
+                last = min([each.last, *(at - 1 for at in self._firsts[place : place + 1])])
+                first = max(each.first, self._end_before(place))
+                return Damage(path, 0, first, last, 0, lost=True)
         return Damage(path, 0, wanted, following - 1, 0)
+
+    def _end_before(self, place: int) -> int:
+        """Return the sequence that follows the segment before a place in the list; 0 if none."""
+        if not place:
+            return 0
+        entry = self._entries[place - 1]
+        if entry.raw is not None:
+            return entry.raw.next_sequence
+        return self._footer(entry.path).manifest.last + 1
 
     def _days_of(self, entry: Entry) -> dict[int, int]:
         if entry.raw is not None:
@@ -250,9 +282,11 @@ class JournalReader:
     def _relist(self) -> None:
         """Look again which files there are; what is known of raw ones is kept."""
         with self._refreshing:
+            self._meta_at = self._meta_changed_at()
+            self._meta = read_meta(self.folder)
             known = {entry.first: entry.raw for entry in self._entries}
-            entries = []
-            for entry, after in with_following(list_entries(self.folder, self.archive)):
+            entries, listed = [], list_entries(self.folder, self.archive)
+            for entry, after in with_following(listed, self.lost):
                 raw = entry.raw and (known.get(entry.first) or entry.raw)
                 if raw is not None:
                     raw.scan(self._parser, before=after)
@@ -262,7 +296,7 @@ class JournalReader:
     def _catch_up(self) -> None:
         """Take in what the writing process has appended since."""
         raw = self._entries[-1].raw if self._entries else None
-        if raw is None:
+        if raw is None or self._meta_at != self._meta_changed_at():
             self._relist()
             return
         with self._refreshing:
@@ -274,6 +308,9 @@ class JournalReader:
             following = self.folder / segment_name(raw.next_sequence, RAW_SUFFIX)
             if raw.next_sequence > raw.first and following.exists():
                 self._relist()
+
+    def _meta_changed_at(self) -> int:
+        return (self.folder / META_NAME).stat().st_mtime_ns
 
 
 def _any_footer(path: Path) -> Footer:

@@ -48,6 +48,7 @@ class Damage:
         first_lost: First sequence that cannot be read.
         last_lost: Last sequence that cannot be read; `first_lost - 1` when none is lost.
         resume: Byte from where it can be read again.
+        lost: The journal says so itself: it was put back from an older copy.
     """
 
     path: Path
@@ -55,8 +56,15 @@ class Damage:
     first_lost: int
     last_lost: int
     resume: int
+    lost: bool = False
 
     def __str__(self) -> str:
+        if self.lost:
+            return (
+                f"messages {self.first_lost} to {self.last_lost} are not in the journal "
+                f"{self.path.parent} any more: it was put back from an older copy, and went on "
+                f"after {self.last_lost}."
+            )
         return (
             f"journal file {self.path} is damaged at byte {self.offset}: "
             f"messages {self.first_lost} to {self.last_lost} cannot be read. Put a good copy of "

@@ -97,7 +97,8 @@ def read_records(
 def _damage_problem(damaged: JournalDamaged) -> dict[str, object]:
     problem = document(410, "The journal is damaged there", str(damaged), code="journal-damaged")
     damage = dataclasses.asdict(damaged.damage)
-    return {**problem, "damage": {**damage, "path": str(damage["path"])}}
+    lost = damage.pop("lost")  # beside it: older processes know nothing of it
+    return {**problem, "damage": {**damage, "path": str(damage["path"])}, "lost": lost}
 
 
 @router.get("/{journal}/{sequence}")
