@@ -95,6 +95,12 @@ class Ledger(Protocol):
     def save_position(self, sequence: int, *, store_id: str, journal: str) -> None:
         """Remember how far a store has got with a journal."""
 
+    def furthest(self, journal: str) -> int:
+        """Return the last sequence of a journal that any store has; 0 if none has one."""
+
+    def set_back(self, sequence: int, *, journal: str) -> None:
+        """See that every store gets what follows a sequence again; none is moved forward."""
+
     def forget_positions(self) -> None:
         """Begin again at the start of every journal, and forget dirty ranges and quarantine."""
 

@@ -94,6 +94,20 @@ class SqlLedger(Ledger):
             connection.execute(self._db.upsert(tables.position), row)
 
     @override
+    def furthest(self, journal: str) -> int:
+        at = tables.position.c
+        wanted = select(func.max(at.sequence)).where(at.journal == journal)
+        with self._db.reading() as connection:
+            return connection.execute(wanted).scalar_one_or_none() or 0
+
+    @override
+    def set_back(self, sequence: int, *, journal: str) -> None:
+        at = tables.position.c
+        further = update(tables.position).where(at.journal == journal, at.sequence > sequence)
+        with self._db.writing() as connection:
+            connection.execute(further.values(sequence=sequence))
+
+    @override
     def forget_positions(self) -> None:
         with self._db.writing() as connection:
             for table in (tables.position, tables.dirty_range, tables.quarantine):

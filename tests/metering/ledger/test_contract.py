@@ -55,6 +55,28 @@ def test_positions_of_other_stores_and_journals_are_their_own(ledger):
     assert ledger.position(store_id="s1", journal="j2") == 0
 
 
+def test_furthest_position_of_a_journal_is_that_of_any_store(ledger):
+    assert ledger.furthest("j1") == 0
+
+    ledger.save_position(5, store_id="s1", journal="j1")
+    ledger.save_position(9, store_id="s2", journal="j1")
+    ledger.save_position(30, store_id="s1", journal="j2")
+
+    assert ledger.furthest("j1") == 9
+
+
+def test_journal_is_set_back_in_every_store_that_is_further(ledger):
+    ledger.save_position(5, store_id="s1", journal="j1")
+    ledger.save_position(9, store_id="s2", journal="j1")
+    ledger.save_position(30, store_id="s1", journal="j2")
+
+    ledger.set_back(7, journal="j1")
+
+    assert ledger.position(store_id="s1", journal="j1") == 5
+    assert ledger.position(store_id="s2", journal="j1") == 7
+    assert ledger.position(store_id="s1", journal="j2") == 30
+
+
 def test_forgetting_positions_forgets_dirty_ranges_and_quarantine_but_no_facts(ledger):
     ledger.save_position(5, store_id="s1", journal="j1")
     ledger.mark_dirty([("E1", hours(0, 1))])
