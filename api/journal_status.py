@@ -99,7 +99,7 @@ def gauge(
     return family
 
 
-_GAUGES = {"open_now", "lag", "position"}
+_GAUGES = {"open_now", "lag", "position", "ahead"}
 """Counters' fields that go down too."""
 
 

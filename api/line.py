@@ -6,6 +6,7 @@ others do it sees in the ledger, the positions of journals and the rounds of rec
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 import time
@@ -19,7 +20,7 @@ from api.executors import ComputeUnavailable
 from api.journals import Journals, wait_for_positions
 from api.telemetry import span
 from ingest.journal_reader import RecordNotFound
-from ingest.projector import Projector
+from ingest.projector import JournalBehind, Projector
 from ingest.segments import JournalError
 from metering.ledger.port import Ledger, LedgerUnavailable
 from metering.store.port import ReadingStore, StoreUnavailable
@@ -45,7 +46,8 @@ class Behind:
     oldest: datetime | None
     """When the oldest of them arrived."""
     unknown: tuple[str, ...] = ()
-    """Journals whose processes did not answer: they may hold more."""
+    """Journals whose processes did not answer: they may hold more. Also such that end before what
+    the store has of them: nothing that comes into those is moved."""
 
 
 _ROUNDS = "recompute.rounds"
@@ -110,8 +112,7 @@ class Line:
         places = self.journals.places()
         if not places:
             return own
-        store_id = self.store.store_id
-        at = {name: self.ledger.position(store_id=store_id, journal=name) for name in places}
+        at = {name: self._position_of(name) for name in places}
         return own + sum(max(0, p.last_sequence - at[name]) for name, p in places.items())
 
     @property
@@ -204,8 +205,11 @@ class Line:
         if self._threads:
             projector.wait_until(target, wait_s)
         else:
-            projector.drain(wait_s)
+            with contextlib.suppress(JournalBehind):  # said below
+                projector.drain(wait_s)
         position = projector.counts.position
+        if projector.counts.ahead:
+            return Behind(0, None, (own.journal_id,))
         if position >= target:
             return None
         waiting = own.read(position, limit=1)
@@ -218,10 +222,14 @@ class Line:
             return None
         places = self.journals.places()
         timeout_s = min(_ASK_S, max(0.1, deadline - time.monotonic()))
+        # Before they are asked, so that none is further by then than it says.
+        taken = {name: self._position_of(name) for name in places}
         newest = {
             name: self.journals.newest(place, timeout_s=timeout_s) for name, place in places.items()
         }
-        unknown = [name for name, sequence in newest.items() if sequence is None]
+        unknown = [
+            name for name, sequence in newest.items() if sequence is None or sequence < taken[name]
+        ]
         # Of a journal that cannot be asked at least what it last said of itself is waited for.
         wanted = {
             name: places[name].last_sequence if sequence is None else sequence
@@ -232,11 +240,14 @@ class Line:
             return None
         return Behind(sum(missing.values()), self._oldest_of(missing), tuple(unknown))
 
+    def _position_of(self, journal: str) -> int:
+        return self.ledger.position(store_id=self.store.store_id, journal=journal)
+
     def _oldest_of(self, missing: Mapping[str, int]) -> datetime | None:
         """When the oldest message arrived that is not in the store, as far as it can be asked."""
         found = []
         for name in missing:
-            at = self.ledger.position(store_id=self.store.store_id, journal=name)
+            at = self._position_of(name)
             try:
                 found += [r.received_at for r in self.journals.reader(name).read(at, limit=1)]
             except (JournalError, RecordNotFound):

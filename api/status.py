@@ -102,8 +102,17 @@ def _problems(given: Services, sent: Mapping[str, Sent[None]]) -> list[tuple[str
             problems.append((name, str(error)))
     if given.projecting is not None:
         problems += [("projecting", each) for each in given.projecting.problems()]
+    problems += [("journal", each) for each in _older_copies(given)]
     refused = refusals(given.journal, given.home, given.settings)
     return problems + [("journal", each) for each in refused]
+
+
+def _older_copies(given: Services) -> list[str]:
+    """What is said of journals that end before what the store has of them."""
+    counted = [*(given.projecting.counts.values() if given.projecting is not None else [])]
+    if given.projector is not None:
+        counted.append(given.projector.counts)
+    return [each.last_error or "" for each in counted if each.ahead]
 
 
 def not_ready(given: Services) -> list[str]:
@@ -176,7 +185,12 @@ def _projecting(projecting: Projecting) -> Iterator[Metric]:
         "tanyuan_journal_errors", "Attempts that failed; nothing is lost by one.",
         labels=["journal"],
     )  # fmt: skip
+    ahead = GaugeMetricFamily(
+        "tanyuan_journal_ahead_messages", "In the store, but not in the journal: an older copy.",
+        labels=["journal"],
+    )  # fmt: skip
     for journal, counted in projecting.counts.items():
+        ahead.add_metric([journal], counted.ahead)
         lag.add_metric([journal], counted.lag)
         done.add_metric([journal], counted.messages)
         errors.add_metric([journal], counted.errors)
@@ -185,7 +199,7 @@ def _projecting(projecting: Projecting) -> Iterator[Metric]:
     conflicts.add_metric([], projecting.conflicts)
     failed = CounterMetricFamily("tanyuan_projector_errors", "Attempts that failed.")
     failed.add_metric([], projecting.errors)
-    yield from (lag, done, errors, conflicts, failed)
+    yield from (lag, ahead, done, errors, conflicts, failed)
 
 
 def _meters(given: Services) -> Iterator[Metric]:

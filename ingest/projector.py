@@ -22,7 +22,7 @@ from ingest.decoding import Decoded
 from ingest.journal_records import Record
 from ingest.keeping import decode_sparing, keep
 from ingest.remote_journal import JournalUnavailable
-from ingest.segments import JournalDamaged
+from ingest.segments import JournalDamaged, JournalError
 from metering.findings import Finding
 from metering.ledger.port import Ledger, LedgerUnavailable, Noted
 from metering.readings import Flag, Readings
@@ -31,6 +31,10 @@ from metering.store.port import ReadingStore, StoreUnavailable
 log = logging.getLogger(__name__)
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class JournalBehind(JournalError):
+    """The journal ends before what is in the store of it: an older copy was put in its place."""
 
 
 class MessageJournal(Protocol):
@@ -96,6 +100,8 @@ class ProjectorCounts:
     last_error: str | None = None
     """None once an attempt succeeded again."""
     position: int = 0
+    ahead: int = 0
+    """Messages that the store has and the journal has not: it is an older copy, nothing moves."""
     lag: int = 0
     """Messages in the journal that are not in the store yet, after the last step."""
     oldest_unprojected: datetime | None = None
@@ -144,6 +150,7 @@ class Projector:
         Raises:
             StoreUnavailable: The store does not answer; the same messages come again.
             LedgerUnavailable: The ledger does not answer; likewise.
+            JournalBehind: The journal is an older copy; nothing is moved until that is mended.
         """
         with self._stepping:
             try:
@@ -161,9 +168,14 @@ class Projector:
         while not stop.is_set():
             try:
                 done = self.step()
-            except (StoreUnavailable, LedgerUnavailable, JournalUnavailable) as error:
+            except (
+                StoreUnavailable,
+                LedgerUnavailable,
+                JournalUnavailable,
+                JournalBehind,
+            ) as error:
                 if self.counts.last_error is None:
-                    log.warning("projector: waits, nothing is lost: %s", error)
+                    log.warning("projector: waits: %s", error)
                 self._count_error(error)
             except Exception as error:
                 log.exception("projector: a batch failed and is tried again: %s", error)
@@ -182,6 +194,7 @@ class Projector:
             return self._journal.wait_for(position, timeout=0.5)
         except JournalUnavailable as error:
             self._count_error(error)
+            self._position = None  # whatever comes back in its place: ask the ledger again
             return False
 
     def drain(self, timeout: float) -> bool:
@@ -224,6 +237,7 @@ class Projector:
             self._ledger.save_position(last, **ident)
             return self._moved_to(last, Projected(position=last))
         if not records:
+            self._check_not_behind(self._position)
             return self._moved_to(self._position, Projected(position=self._position))
         self._see_lag(self._position, records[0])
         decoded = decode_sparing(records, self._context(), journal=self._journal.journal_id)
@@ -239,8 +253,28 @@ class Projector:
         )
         return self._moved_to(last, done)
 
+    def _check_not_behind(self, position: int) -> None:
+        """See that the end of the journal is no earlier than what was taken from it.
+
+        Raises:
+            JournalBehind: It is.
+        """
+        last = self._journal.last_sequence
+        was, self.counts.ahead = self.counts.ahead, max(0, position - last)
+        if self.counts.ahead:
+            behind = JournalBehind(
+                f"Journal {self._journal.journal_id} ends at message {last}, and the store has it "
+                f"up to {position}: it is an older copy. Nothing of it is moved. Put the newer "
+                "journal back if there is one; else start its process again, which goes on behind "
+                f"{position}, and then: tanyuan rebuild."
+            )
+            if not was:
+                log.error("projector: %s", behind)
+            raise behind
+
     def _moved_to(self, position: int, done: Projected) -> Projected:
         self._position = self.counts.position = position
+        self.counts.ahead = 0
         self.counts.lag = self.lag
         if not self.counts.lag:
             self.counts.oldest_unprojected = None
@@ -268,10 +302,16 @@ class Projector:
         self.counts.lag = self.lag
 
     def _skip(self, damage: JournalDamaged) -> int:
-        """Go on behind messages that cannot be read any more, and say so."""
+        """Go on behind messages that cannot be read any more, and say so.
+
+        Of lost ones whoever found the journal to be an older copy has said so.
+        """
+        behind = max(damage.last_lost, self._position or 0)
         log.error("projector: %s", damage)
+        if damage.damage.lost:
+            return behind
         lost = {"first": damage.first_lost, "last": damage.last_lost}
         finding = Finding("journal.damaged", str(damage), lost)
         subject = f"{self._journal.journal_id}/{damage.first_lost}"
         self._ledger.note([Noted(subject, _EPOCH, finding, _EPOCH)])
-        return max(damage.last_lost, self._position or 0)
+        return behind

@@ -39,6 +39,8 @@ GIVEN_BY = {
     "tanyuan_leads": {SCHEDULE},
     "tanyuan_displays_written": {UP, SCHEDULE},
     "tanyuan_journal_lag_messages": {PROJECT},
+    "tanyuan_journal_ahead_messages": {PROJECT},
+    "tanyuan_projector_ahead": {UP},
     "tanyuan_journal_refused_batches": KEEPS_A_JOURNAL,
     "tanyuan_projector_lag_messages": OPENS_STORE_AND_LEDGER,
     "tanyuan_dirty_ranges": OPENS_STORE_AND_LEDGER,

@@ -14,7 +14,7 @@ from api.projecting import Projecting
 from api.replaying import ask
 from api.services import open_services
 from api.settings import load_settings
-from api.status import not_ready
+from api.status import metrics_text, not_ready
 from ingest.journal import Journal
 from ingest.quarantine import Replayed
 from ingest.remote_journal import JournalUnavailable
@@ -96,6 +96,24 @@ def test_address_that_is_none_keeps_no_other_journal_waiting(parts, running, cap
 
     register(parts.given, bad, "http://c1:8400")
     wait_until(lambda: parts.readings() == 30)
+
+
+def test_journal_that_is_an_older_copy_makes_the_process_unready(parts, running):
+    name, other = parts.journals[:2]
+    store_id = parts.given.store.store_id
+    parts.given.ledger.save_position(50, store_id=store_id, journal=name)
+    for each in (name, other):
+        register(parts.given, each, "http://c2:8400")
+
+    running.start()
+
+    wait_until(lambda: parts.readings() == 10)
+    wait_until(lambda: running.counts[name].ahead == 40)  # 50 in the store, 10 in the journal
+    (said,) = not_ready(parts.given)
+    assert f"Journal {name} ends at message 10, and the store has it up to 50" in said
+    samples = metrics_text(parts.given).decode()
+    assert f'tanyuan_journal_ahead_messages{{journal="{name}"}} 40.0' in samples
+    assert f'tanyuan_journal_ahead_messages{{journal="{other}"}} 0.0' in samples
 
 
 def test_thread_of_a_journal_begins_again_whatever_it_dies_of(parts, running, monkeypatch):
