@@ -8,13 +8,10 @@ from __future__ import annotations
 
 from contextlib import closing
 
-from api.home import Home
 from api.journals import registered
-from api.services import open_store
 from api.settings import Settings
 from metering.ledger.port import LedgerUnavailable
 from metering.ledger.sql_ledger import open_ledger
-from metering.store.port import StoreDamaged, StoreUnavailable
 
 
 def is_shared(settings: Settings, journal: str | None) -> bool | None:
@@ -33,24 +30,3 @@ def is_shared(settings: Settings, journal: str | None) -> bool | None:
         return None
     own = places.pop(journal, None) if journal else None
     return bool(places) or (own is not None and not own.projects)
-
-
-def set_position_back(settings: Settings, home: Home, journal: str, last: int) -> bool:
-    """See that what a restored journal will take from now on is moved into the store.
-
-    A backup ends earlier than the store has got with that journal. The journal goes on with the
-    numbers that follow its end, and whoever projects it would take them for done.
-
-    Returns:
-        Whether store and ledger answered.
-    """
-    try:
-        with (
-            closing(open_ledger(settings.ledger_url, migrate=False)) as ledger,
-            closing(open_store(settings, home)) as store,
-        ):
-            if ledger.position(store_id=store.store_id, journal=journal) > last:
-                ledger.save_position(last, store_id=store.store_id, journal=journal)
-    except (LedgerUnavailable, StoreUnavailable, StoreDamaged):
-        return False
-    return True

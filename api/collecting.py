@@ -31,6 +31,7 @@ from api.answers import Document, to_json
 from api.auth import check_token, may_ask
 from api.doors import allow_connections, listener_of, served, subscriber_of
 from api.home import Home, Running
+from api.journal_numbers import settle_numbers, settle_or_remember
 from api.journal_status import (
     broker_document,
     disk_metric,
@@ -53,7 +54,7 @@ from ingest.import_files import import_file
 from ingest.journal import Journal
 from ingest.listener import Listener
 from metering.findings import Finding
-from metering.ledger.port import LedgerUnavailable, Noted
+from metering.ledger.port import Ledger, LedgerUnavailable, Noted
 from metering.ledger.sql_ledger import open_ledger
 from metering.periods import utc_text
 from metering.site_files import load_home_sites
@@ -134,6 +135,7 @@ def collecting(settings: Settings, role: Role) -> Iterator[Running]:
         stack.enter_context(home.owned())
         journal = open_journal(settings, home)
         stack.callback(journal.close)
+        settle_or_remember(journal, settings.ledger_url, now=datetime.now(UTC))
         given = Collector(settings, home, role, journal, datetime.now(UTC))
         logs.hide(given.run_token)
         app = collector_app(given)
@@ -144,6 +146,7 @@ def collecting(settings: Settings, role: Role) -> Iterator[Running]:
             registering(
                 lambda: open_ledger(settings.ledger_url),
                 lambda: Place(journal.journal_id, url, role.name, journal.last_sequence),
+                first=lambda ledger: _settle_late(journal, ledger),
             )
         )
         mqtt_port = _open_door(given, stack)
@@ -153,6 +156,12 @@ def collecting(settings: Settings, role: Role) -> Iterator[Running]:
         stack.callback(home.withdraw)
         say(_where(given, running), settings)
         yield running
+
+
+def _settle_late(journal: Journal, ledger: Ledger) -> None:
+    """Ask what could not be asked at the start."""
+    if not journal.is_settled:
+        settle_numbers(journal, ledger, now=datetime.now(UTC))
 
 
 def _open_door(given: Collector, stack: ExitStack) -> int:

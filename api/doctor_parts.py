@@ -123,13 +123,16 @@ def check_journal(patient: Patient) -> Sequence[Check]:
             return [Check("journal", "fail", text, "Put it back from a backup.")]
         return [Check("journal", "ok", "There is none yet; `up` begins one.")]
     try:
+        lost = read_meta(folder).lost
         if patient.deep:
             whole = JournalReader(folder, archive=older).verify()
             problems, said = list(whole.problems), f"all {whole.messages} messages were read"
         else:
             problems, said = _newest(patient), "the newest segments were read (--deep reads all)"
     except (JournalError, OSError) as error:
-        problems, said = [str(error)], ""
+        problems, said, lost = [str(error)], "", ()
+    for each in lost:
+        said += f"; messages {each.first} to {each.last} are lost"
     if problems:
         remedy = (
             "Look at the disk. Put good copies of the files named in their place from a backup; "
@@ -222,8 +225,16 @@ def _counted(patient: Patient, store: ReadingStore) -> list[Check]:
         return found  # said by its own check
     behind = reader.last_sequence - at
     if behind < 0:
-        text = f"The store is {-behind} messages ahead of the journal: one of them is a copy."
-        return [*found, Check("lag", "fail", text, "tanyuan rebuild")]
+        text = (
+            f"The store has the journal up to message {at}, and it ends at {reader.last_sequence}: "
+            "it is an older copy that was put back."
+        )
+        remedy = (
+            "Put the newer one back, or sealed segments that were copied since, if there are any. "
+            f"Then start: it goes on behind {at}, and says what is lost. Do not rebuild, which "
+            "makes the store without that."
+        )
+        return [*found, Check("lag", "warn", text, remedy)]
     return [*found, _lag(behind, None)]
 
 

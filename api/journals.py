@@ -21,6 +21,7 @@ from ingest.journal_reader import RecordNotFound
 from ingest.journal_records import Record
 from ingest.projector import MessageJournal
 from ingest.remote_journal import JournalUnavailable
+from ingest.segments import JournalError
 from metering.ledger.port import Ledger, LedgerUnavailable
 
 log = logging.getLogger(__name__)
@@ -75,7 +76,11 @@ def forget(ledger: Ledger, journal: str) -> bool:
 
 @contextmanager
 def registering(
-    open_ledger: Callable[[], Ledger], place: Callable[[], Place], *, beat_s: float = BEAT_S
+    open_ledger: Callable[[], Ledger],
+    place: Callable[[], Place],
+    *,
+    first: Callable[[Ledger], None] = lambda _: None,
+    beat_s: float = BEAT_S,
 ) -> Iterator[None]:
     """Register a journal while inside, and keep saying how far it is.
 
@@ -83,11 +88,15 @@ def registering(
         open_ledger: Opens the ledger; tried again as long as it does not answer, because a
             journal accepts messages without it.
         place: What is to be said now.
+        first: What is done once the ledger answers, before anything is said.
         beat_s: How often.
     """
     stop = threading.Event()
     thread = threading.Thread(
-        target=_keep_saying, args=(open_ledger, place, beat_s, stop), name="register", daemon=True
+        target=_keep_saying,
+        args=(open_ledger, place, first, beat_s, stop),
+        name="register",
+        daemon=True,
     )
     thread.start()
     try:
@@ -100,22 +109,27 @@ def registering(
 def _keep_saying(
     open_ledger: Callable[[], Ledger],
     place: Callable[[], Place],
+    first: Callable[[Ledger], None],
     beat_s: float,
     stop: threading.Event,
 ) -> None:
     ledger: Ledger | None = None
     said = away = ""
+    is_first = True
     try:
         while True:
             ending = stop.is_set()
             try:
                 ledger = ledger or open_ledger()
+                if is_first:
+                    first(ledger)
+                    is_first = False
                 now = dataclasses.replace(place(), stopped=ending)
                 if now.text() != said:
                     ledger.put(_KEY + now.journal, now.text())
                     said = now.text()
                 away = ""
-            except LedgerUnavailable as error:
+            except (LedgerUnavailable, JournalError) as error:
                 if not away:
                     log.warning("the journal is not registered yet: %s", error)
                 away = str(error)

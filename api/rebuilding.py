@@ -54,7 +54,8 @@ def rebuild_home(settings: Settings) -> Document:
         services.ledger.forget_positions()
         services.store.clear()
         services.catalog.apply(services.store, services.registry)
-        messages = _project_all(services, journals, check)
+        lost: list[Document] = []
+        messages = _project_all(services, journals, check, lost)
         services.recompute.work_off()
         readings = sum(each.count for each in services.store.summaries())
         return {
@@ -62,6 +63,7 @@ def rebuild_home(settings: Settings) -> Document:
             "readings": readings,
             "quarantined": sum(services.ledger.quarantine_counts().values()),
             "set_aside": [path.name for path in moved],
+            "lost": lost,
         }
 
 
@@ -108,16 +110,25 @@ def _journals(
 
 
 def _project_all(
-    services: Services, journals: Sequence[MessageJournal], check: Callable[[], None]
+    services: Services,
+    journals: Sequence[MessageJournal],
+    check: Callable[[], None],
+    lost: list[Document],
 ) -> int:
     """Move every message into the store, in the order of (arrival, journal, sequence).
+
+    Args:
+        services: The parts.
+        journals: All that there are.
+        check: Whether nobody else works on the store.
+        lost: Gets what could not be read.
 
     Raises:
         LeaseTaken: Another process began to work on the store; rebuild again.
     """
     store_id, moved = services.store.store_id, 0
     merged = heapq.merge(
-        *(_messages(journal) for journal in journals),
+        *(_messages(journal, lost) for journal in journals),
         key=lambda each: (each[1].received_at, each[0], each[1].sequence),
     )
     while batch := list(itertools.islice(merged, BATCH)):
@@ -132,15 +143,17 @@ def _project_all(
     return moved
 
 
-def _messages(journal: MessageJournal) -> Iterator[tuple[str, Record]]:
-    """All messages of a journal up to where it is now; what is damaged is stepped over."""
+def _messages(journal: MessageJournal, lost: list[Document]) -> Iterator[tuple[str, Record]]:
+    """All messages of a journal up to where it is now; what is damaged or lost is stepped over."""
     at, last = 0, journal.last_sequence
     while at < last:
         try:
             records = journal.read(at, BATCH)
         except JournalDamaged as damage:
             log.error("rebuild: %s", damage)
+            found = {"journal": journal.journal_id, "first": at + 1}
             at = max(damage.last_lost, at + 1)
+            lost.append({**found, "last": at})
             continue
         if not records:
             return

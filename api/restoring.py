@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from api.answers import Document
 from api.archive import ArchiveDamaged, extract, read_manifest
 from api.backup import GIVEN, LEDGER, ledger_file
-from api.backup_shared import is_shared, set_position_back
+from api.backup_shared import is_shared
 from api.home import Home, HomeBusy
 from api.rebuilding import rebuild_home
 from api.settings import FILE, Settings
+from ingest.journal_folder import META_NAME, read_meta, write_meta
 from ingest.journal_reader import JournalReader
 
 _MAY_BE_THERE = {"home.lock", "lost+found", FILE}
@@ -67,6 +69,7 @@ def restore(
             say(f"writing {len(targets)} files to {home.path}")
             extract(file, targets)
             _check_journal(home, manifest, file)
+            _mark_restored(home)
     except OSError as error:
         raise RestoreRefused(
             f"The backup {file} was not restored: {error}. See that there is room and that this "
@@ -74,7 +77,7 @@ def restore(
         ) from error
     store: Document = {"rebuilt": False}
     if _is_part(settings, manifest):
-        store["note"] = _left_alone(settings, home, manifest)
+        store["note"] = _left_alone(home)
         say(store["note"])
     elif home.store not in targets.values():
         say("making the store from the journal; this takes minutes for millions of messages")
@@ -92,20 +95,15 @@ def _is_part(settings: Settings, manifest: dict[str, Any]) -> bool:
     return True in (said, now) or (said is None and now is None)
 
 
-def _left_alone(settings: Settings, home: Home, manifest: dict[str, Any]) -> str:
-    """See that the store goes on with the restored journal; what there is to say of it."""
-    journal, rebuild = manifest["journal"], f"tanyuan --home {home.path} rebuild"
-    if journal and not set_position_back(settings, home, journal["id"], journal["last_sequence"]):
-        return (
-            "Store and ledger are shared with other processes and were left alone, but do not both "
-            "answer. Before this home's process is started, get them to, and stop every `project` "
-            f"and `schedule`; then: {rebuild}"
-        )
+def _left_alone(home: Home) -> str:
+    """What there is to say of a store and a ledger that are not of this home alone."""
     return (
-        "Store and ledger are shared with other processes and were left alone. Start this home's "
-        "process; its journal goes on where the backup ends. If the store is lost too, restore "
-        "every home, start those that collect, and then: tanyuan --home HOME rebuild (the home of "
-        "a `schedule` that is stopped)."
+        "Store and ledger are shared with other processes and were left alone. Put sealed segments "
+        f"that were copied after the backup into {home.journal} now. Then start this home's "
+        "process: its journal goes on behind every number the ledger knows. Do not rebuild while "
+        "the store is whole: it holds readings of messages that are lost. If it is lost too, "
+        "restore every home, start those that collect, and then: tanyuan --home HOME rebuild (the "
+        "home of a `schedule` that is stopped)."
     )
 
 
@@ -186,3 +184,10 @@ def _check_journal(home: Home, manifest: dict[str, Any], file: Path) -> None:
             file,
             f"its journal is {found}, its manifest says {wanted['id']}, {wanted['last_sequence']}",
         )
+
+
+def _mark_restored(home: Home) -> None:
+    """See that no number is given before the ledger was asked, which is done at the next start."""
+    if (home.journal / META_NAME).is_file():
+        meta = replace(read_meta(home.journal), is_restored=True)
+        write_meta(home.journal, meta, sync=True)

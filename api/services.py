@@ -17,6 +17,7 @@ from api.compute import Recompute
 from api.executors import executor_of
 from api.figures import Figures
 from api.home import Home
+from api.journal_numbers import settle_numbers
 from api.journals import Journals
 from api.line import Behind, Line
 from api.pending_hours import PendingHours
@@ -189,6 +190,7 @@ def open_services(
         journal = open_journal(settings, home) if role.accepts else None
         if journal is not None:
             stack.callback(journal.close)
+            settle_numbers(journal, ledger, now=datetime.now(UTC))
         secret = settings.http_token
         token = secret.get_secret_value() if secret else None
         journals = Journals(journal, ledger, token=token)

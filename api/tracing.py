@@ -133,25 +133,35 @@ def _readings(readings: Readings, steps: list[Document]) -> list[Document]:
 
 def _telegrams(journals: Journals, readings: list[Document]) -> list[Document]:
     """The messages the readings came in, byte for byte."""
-    wanted = sorted({(each["journal"], each["sequence"]) for each in readings})
-    found = []
-    for name, sequence in wanted:
-        document: Document = {"journal": name, "sequence": sequence}
-        try:
-            record = journals.record(name, sequence)
-        except (RecordNotFound, JournalError) as error:
-            document["error"] = str(error)
-        else:
-            arrived = np.datetime64(record.received_at, "us")
-            document |= {
-                "received_at": utc_text(from_us(arrived)),
-                "topic": record.topic,
-                "door": record.door,
-                "hex": record.payload.hex(),
-                "text": record.payload.decode("utf-8", "replace"),
-            }
-        found.append(document)
-    return found
+    wanted = {(each["journal"], each["sequence"], each["received_at"]) for each in readings}
+    return [
+        {"journal": name, "sequence": sequence, **_telegram(journals, name, sequence, arrived)}
+        for name, sequence, arrived in sorted(wanted)
+    ]
+
+
+def _telegram(journals: Journals, name: str, sequence: int, arrived: str) -> Document:
+    """One message, or why it is not there; a message that came at another time is not it."""
+    try:
+        record = journals.record(name, sequence)
+    except (RecordNotFound, JournalError) as error:
+        return {"error": str(error)}
+    received_at = utc_text(from_us(np.datetime64(record.received_at, "us")))
+    if received_at != arrived:
+        return {
+            "error": (
+                f"The readings of message {sequence} arrived at {arrived}, and what journal "
+                f"{name} has under that number arrived at {received_at}: it was put back from an "
+                "older copy, and the telegram of these readings is lost."
+            )
+        }
+    return {
+        "received_at": received_at,
+        "topic": record.topic,
+        "door": record.door,
+        "hex": record.payload.hex(),
+        "text": record.payload.decode("utf-8", "replace"),
+    }
 
 
 def _definition(point: MeterPoint) -> Document:

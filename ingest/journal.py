@@ -192,14 +192,22 @@ class Journal(JournalReader):
             )
 
     @property
+    def is_settled(self) -> bool:
+        """Whether somebody was asked which numbers are given already, as far as that is needed."""
+        return self._meta.unasked is None and not self._meta.is_restored
+
+    @property
     def unasked(self) -> int | None:
         """The message since which nobody was asked for later numbers; None when that was done."""
         return self._meta.unasked
 
     def note_unasked(self) -> None:
-        """Remember that numbers are given from now on without having asked who knows later ones."""
+        """Remember that numbers are given from now on without having asked who knows later ones.
+
+        A restored journal gives none meanwhile.
+        """
         with self._lock:
-            if self._meta.unasked is None:
+            if self.is_settled:
                 self._put_meta(replace(self._meta, unasked=self._last))
 
     def go_on_behind(self, sequence: int, *, found_at: int) -> Lost | None:

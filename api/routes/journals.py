@@ -17,7 +17,7 @@ from api.problems import document, respond
 from api.remote_journal import LAST_SEQUENCE
 from ingest.journal import Journal
 from ingest.journal_reader import RecordNotFound
-from ingest.remote_journal import MEDIA, encode_records
+from ingest.remote_journal import MEDIA, JournalUnavailable, encode_records
 from ingest.segments import JournalDamaged
 from metering.periods import from_us, utc_text
 
@@ -44,6 +44,7 @@ def _journal(request: Request, journal: str) -> Journal:
     Raises:
         NotAllowed: The token did not come.
         NoSuchJournal: It is kept elsewhere.
+        JournalUnavailable: Its numbers may be given a second time, for all that is known.
     """
     check_token(request.headers.get("authorization"), request.app.state.journal_tokens)
     kept: Journal = request.app.state.journal
@@ -51,6 +52,11 @@ def _journal(request: Request, journal: str) -> Journal:
         raise NoSuchJournal(
             f"This process keeps the journal {kept.journal_id}, not {journal}. The ledger says "
             "where it is, once its process has registered it."
+        )
+    if not kept.is_settled:
+        raise JournalUnavailable(
+            f"The journal {journal} may be an older copy that was put back: nobody reads it before "
+            "the ledger was asked which numbers are given already. See that the ledger answers."
         )
     return kept
 

@@ -146,7 +146,7 @@ def test_home_that_only_collects_needs_no_site_files_to_be_saved(tmp_path, monke
 
 
 @pytest.mark.slow
-def test_shared_store_stays_and_goes_on_where_the_backup_of_a_collector_ends(
+def test_shared_store_stays_and_the_journal_of_a_collector_goes_on_behind_it(
     config, tmp_path, monkeypatch
 ):
     influx = server()
@@ -163,13 +163,17 @@ def test_shared_store_stays_and_goes_on_where_the_backup_of_a_collector_ends(
 
     assert restored(home, file)["store"]["rebuilt"] is False
 
+    assert call(home, "latest").status == 0  # opens the journal, as a start does
+    with Journal(home / "journal", min_free_bytes=0) as journal:
+        assert list(journal.append([message(610)])) == [611]
+    assert call(home, "latest").status == 0
     with (
         closing(open_ledger(settings.ledger_url)) as ledger,
         closing(influx.open(tmp_path.name)) as store,
     ):
-        assert ledger.position(store_id=store.store_id, journal=name) == 600
-        # 610 messages of which every fiftieth is garbage: 598 readings, and none is gone
-        assert sum(each.count for each in store.summaries()) == 598
+        assert ledger.position(store_id=store.store_id, journal=name) == 611
+        # 611 messages of which every fiftieth is garbage: 599 readings, and none is gone
+        assert sum(each.count for each in store.summaries()) == 599
 
 
 @pytest.fixture

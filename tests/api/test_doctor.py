@@ -20,6 +20,7 @@ from api import doctor_machine, doctor_parts
 from api.doctor import Patient, examine, is_well
 from api.home import Home, Running
 from api.settings import load_settings
+from ingest.journal import Journal
 from tests.acceptance.publishing import publish
 from tests.acceptance.running import call, make_home, run, up
 from tests.api.test_backup import FACTORS, SITE, fill, message
@@ -90,14 +91,33 @@ def test_used_home_is_well_and_its_store_is_where_the_journal_is(home):
 def test_store_that_is_behind_says_by_how_much(home):
     used(home)
     fill_more = [message(n) for n in range(300, 310)]
-    from ingest.journal import Journal
-
     with Journal(home / "journal", min_free_bytes=0) as journal:
         journal.append(fill_more)
 
     found = checks(home)
 
     assert named(found, "lag")[0].message.startswith("10 messages")
+
+
+def test_journal_that_was_put_back_is_found_and_what_it_lost_is_named(home):
+    used(home)
+    shutil.copytree(home / "journal", home.with_name("copy"))
+    with Journal(home / "journal", min_free_bytes=0) as journal:
+        journal.append([message(n) for n in range(300, 310)])
+    assert call(home, "latest").status == 0  # moves the ten as well
+    shutil.rmtree(home / "journal")
+    home.with_name("copy").rename(home / "journal")
+
+    (found,) = named(checks(home), "lag")
+    assert found.status == "warn"
+    assert "up to message 310, and it ends at 300" in found.message
+    assert "Do not rebuild" in found.remedy
+
+    assert call(home, "latest").status == 0  # opens it, as a start does
+    assert named(checks(home), "lag")[0].message.startswith("0 messages")
+    for deep in (False, True):
+        (found,) = named(checks(home, deep=deep), "journal")
+        assert (found.status, "messages 301 to 310 are lost" in found.message) == ("ok", True)
 
 
 def test_json_is_one_document_and_a_refusal_one_problem(home):

@@ -10,6 +10,7 @@ from contextlib import ExitStack, contextmanager
 import pytest
 from fastapi import FastAPI
 
+from api import problems
 from api.doors import served
 from api.remote_journal import RemoteJournal
 from api.routes.journals import serve_journal
@@ -38,6 +39,7 @@ class Serving:
             self.folder, environ={"TANYUAN_HTTP_PORT": str(self.port), "TANYUAN_HTTP_TOKEN": TOKEN}
         )
         app = FastAPI()
+        problems.install(app)
 
         @app.middleware("http")
         async def counted(request, call_next):
