@@ -36,6 +36,10 @@ POINTS: Final = BUILDINGS
 PLATFORM: Final = 'r.site == "tanyuan"'
 """Conditions of Flux: the site itself, one building, all buildings, all points, our processes."""
 
+OF_HOURS: Final = "timezone.utc"
+OF_DAYS: Final = f"timezone.location(name: {USUAL['timezone']})"
+"""Where windows begin: hours in UTC, days in the zone of the site."""
+
 LATELY: Final = "10m"
 """What is computed every minute and is older than this is not shown as being so now."""
 LAST_DAYS: Final = "3d"

@@ -20,7 +20,7 @@ from dashboards.look import (
     thresholds,
 )  # fmt: skip
 from dashboards.panels import bargauge, stat, table, timeseries
-from dashboards.queries import CARRIER, days, latest, query, series, text
+from dashboards.queries import CARRIER, OF_DAYS, OF_HOURS, days, latest, query, series, text
 from dashboards.texts import Texts
 
 KWH, KW, GJ, CELSIUS, SHARE = "kwatth", "kwatt", "suffix: GJ", "celsius", "percentunit"
@@ -166,6 +166,7 @@ def emission_hours(
         "emission_series",
         where=where,
         every=every,
+        location=OF_DAYS if every == "1d" else OF_HOURS,
         carriers=flux_words(t, "carrier."),
         scope=text(t("column.scope")),
     )

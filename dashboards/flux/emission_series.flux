@@ -1,15 +1,17 @@
-// Emissions by scope, carrier and unit; a window without any figure is empty.
-// {{derived}} {{start}} {{stop}} {{timezone}} {{where}} {{every}} {{carriers}} {{scope}}
+// Emissions by scope, carrier and unit, the first window whole; one without any figure is empty.
+// `location` is that of days; hours are counted in UTC, or the hour that the clock shows twice is one.
+// {{derived}} {{start}} {{stop}} {{location}} {{where}} {{every}} {{carriers}} {{scope}}
+import "date"
 import "dict"
 import "strings"
 import "timezone"
 
-option location = timezone.location(name: {{timezone}})
+option location = {{location}}
 
 carriers = {{carriers}}
 
 from(bucket: {{derived}})
-  |> range(start: {{start}}, stop: {{stop}})
+  |> range(start: date.truncate(t: {{start}}, unit: {{every}}), stop: {{stop}})
   |> filter(fn: (r) => r._measurement == "indicator" and {{where}} and r.quantity == "emissions")
   |> filter(fn: (r) => r._field == "value")
   |> group(columns: ["about"])
