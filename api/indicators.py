@@ -16,7 +16,7 @@ from api.latest import AHEAD, latest_by
 from api.live import live_document, meter_documents
 from api.quota_answers import quota_document
 from metering.intervals import Rows
-from metering.periods import Period, local_day, midnight
+from metering.periods import Period, local_day, midnight, to_us
 from metering.readings import Flag, Floats, Mask
 from metering.sites import Quota, Site
 from metering.store.indicators import Indicator
@@ -66,15 +66,25 @@ def live_indicators(figures: Figures, moment: datetime) -> list[Indicator]:
         (site.id, live["power_kw"], live["today"]),
         *((f"{site.id}/{b['id']}", b["power_kw"], b) for b in live["buildings"]),
     ):
-        out.add(subject, "power_kw", power["value"])
+        _add_power(out, subject, power)
         out.add(subject, "energy_today_kwh", day["energy_kwh"])
         out.add(subject, "usual_today_kwh", day["usual_kwh"])
         out.add(subject, "coverage_today", day["coverage"])
     for each in live["emissions_today"]:
         out.add(site.id, "emissions_today", each["value"], each["unit"])
+        out.add(site.id, "emissions_coverage_today", each["coverage"], each["unit"])
     _add_heat(out, figures, moment)
     _add_meters(out, site, live["meters"], meters)
     return out.rows
+
+
+def _add_power(out: _Rows, subject: str, power: Document) -> None:
+    """The power now, of how many meters it is; the sum of some of them is another quantity."""
+    whole = power["meters"] == power["of"]
+    out.add(subject, "power_kw" if whole else "power_partial_kw", power["value"])
+    if power["of"]:
+        out.add(subject, "power_meters", power["meters"])
+        out.add(subject, "power_of", power["of"])
 
 
 def _add_heat(out: _Rows, figures: Figures, moment: datetime) -> None:
@@ -86,8 +96,9 @@ def _add_heat(out: _Rows, figures: Figures, moment: datetime) -> None:
     scopes += [(f"{site.id}/{b.id}", Scope(building=b.id)) for b in site.buildings]
     for subject, scope in scopes:
         for recipe in figures.recipes(scope, carrier="heat"):
-            value = figures.rows(recipe, whole, "day").value
-            out.add(subject, "heat_today_gj", float(value[0]) * GJ_PER_KWH)
+            energy_kwh, coverage = _so_far(figures.rows(recipe, whole, "hour"), moment)
+            out.add(subject, "heat_today_gj", energy_kwh * GJ_PER_KWH)
+            out.add(subject, "heat_coverage_today", coverage)
     serials = {
         site.meter_key(m.serial): point
         for point in site.all_points()
@@ -99,6 +110,22 @@ def _add_heat(out: _Rows, figures: Figures, moment: datetime) -> None:
         if reading.register in (*_SHOWN, "active_power") and recent:
             quantity = "heat_power_kw" if reading.register == "active_power" else reading.register
             out.add(site.point_key(serials[reading.meter]), quantity, reading.value)
+
+
+def _so_far(rows: Rows, moment: datetime) -> tuple[float, float]:
+    """The energy known of the hours before a moment, NaN if none is, and the share that is known.
+
+    Of the hour the moment lies in, what is known of later is taken off, spread evenly.
+    """
+    start, end = rows.edges[:-1], rows.edges[1:]
+    passed = (to_us(moment) - start).astype(np.int64) / (end - start).astype(np.int64)
+    over = np.clip(passed, 0.0, 1.0)
+    known = np.minimum(rows.coverage, over)
+    used = (over > 0) & (known > 0) & ~np.isnan(rows.value)
+    if not used.any():
+        return float("nan"), 0.0
+    energy_kwh = rows.value[used] * known[used] / rows.coverage[used]
+    return float(energy_kwh.sum()), float(known.sum() / over.sum())
 
 
 def _add_meters(out: _Rows, site: Site, counted: Document, meters: Sequence[Document]) -> None:

@@ -21,7 +21,7 @@ def dashboard(language: str) -> Dashboard:
     t = Texts(language)
     rows = [
         Row(
-            5,
+            tiles.NAMED + 1,
             (5, tiles.power(t, OF_BUILDING)),
             (5, tiles.energy_today(t, OF_BUILDING)),
             (5, tiles.usual(t, BUILDING)),

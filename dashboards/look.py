@@ -66,6 +66,11 @@ def of_query(ref: str, **properties: Any) -> Override:  # noqa: ANN401 - whateve
     return _override({"id": "byFrameRefID", "options": ref}, properties)
 
 
+def named_like(pattern: str, **properties: Any) -> Override:  # noqa: ANN401 - as above
+    """Settings of every field whose name, labels included, has this pattern in it."""
+    return _override({"id": "byRegexp", "options": f".*{pattern}.*"}, properties)
+
+
 def fixed(color: str) -> dict[str, Any]:
     """One colour, whatever the value."""
     return {"mode": "fixed", "fixedColor": color}

@@ -26,6 +26,7 @@ def stat(
     mappings: Sequence[Mapping] = (),
     overrides: Sequence[Override] = (),
     names: bool = False,
+    name: str | None = None,
     fields: str = "",
     size: int | None = None,
     no_value: str = "unknown",
@@ -42,6 +43,7 @@ def stat(
         mappings: Words for values.
         overrides: Settings of single fields.
         names: Whether the names of the fields are shown.
+        name: Of every field, such as `${__field.labels.known}`, where overrides give none.
         fields: Which fields, as a regular expression; empty for all numbers.
         size: Of the number in pixels; as large as fits if None.
         no_value: The key of what is shown when nothing is known.
@@ -57,6 +59,7 @@ def stat(
     }
     words = [*mappings, nothing(t(no_value), BAD if no_value == "not_heard" else UNKNOWN)]
     field = _field(t, unit, decimals, thresholds, words, no_value)
+    field |= {"displayName": name} if name else {}
     panel = _panel(t, key, "stat", flux, options, field, overrides)
     return panel | ({"transformations": [_in_order(overrides)]} if overrides else {})
 

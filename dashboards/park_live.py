@@ -7,7 +7,17 @@ from dashboards.builder import Dashboard, build, carrier, site
 from dashboards.layout import Panel, Row
 from dashboards.look import AGE, COLD, HEAT, MEASURED, MORE_IS_BAD, SHARE_USED, column, fixed, link
 from dashboards.panels import bargauge, stat, table
-from dashboards.queries import BUILDINGS, LATELY, OF_SITE, PLATFORM, POINTS, SITE, latest, query
+from dashboards.queries import (
+    BUILDINGS,
+    LATELY,
+    OF_SITE,
+    PLATFORM,
+    POINTS,
+    SITE,
+    latest,
+    query,
+    text,
+)
 from dashboards.texts import Texts
 
 NAME = "park-live"
@@ -33,7 +43,7 @@ def dashboard(language: str) -> Dashboard:
         quarantined(t, 24),
     ]
     rows = [
-        Row(4, *((4, panel) for panel in big)),
+        Row(tiles.NAMED, *((4, panel) for panel in big)),
         Row(3, *((4, panel) for panel in small)),
         Row(
             7,
@@ -151,7 +161,8 @@ def _silent(t: Texts) -> Panel:
 
 
 def _by_building(t: Texts) -> Panel:
-    flux = latest(BUILDINGS, "energy_today_kwh", form="highest")
+    part = text(t("today.part"))
+    flux = query("buildings_today", where=BUILDINGS, enough=tiles.ENOUGH, part=part)
     url = (
         f"/d/tanyuan-building-{t.language}?var-site=${{site}}&${{__url_time_range}}"
         "&var-building=${__data.fields.name}"
@@ -163,5 +174,6 @@ def _by_building(t: Texts) -> Panel:
         unit=tiles.KWH,
         decimals=1,
         color=fixed(MEASURED),
+        overrides=[column("note", noValue="")],
         links=[link(t("link.building"), url)],
     )

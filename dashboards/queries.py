@@ -39,6 +39,8 @@ PLATFORM: Final = 'r.site == "tanyuan"'
 OF_HOURS: Final = "timezone.utc"
 OF_DAYS: Final = f"timezone.location(name: {USUAL['timezone']})"
 """Where windows begin: hours in UTC, days in the zone of the site."""
+WHOLE_DAYS: Final = f"date.truncate(t: {USUAL['start']}, unit: 1d)"
+"""The beginning of the first day of the range."""
 
 LATELY: Final = "10m"
 """What is computed every minute and is older than this is not shown as being so now."""

@@ -16,11 +16,23 @@ from dashboards.look import (
     column,
     fixed,
     mapping,
+    named_like,
     of_query,
     thresholds,
 )  # fmt: skip
 from dashboards.panels import bargauge, stat, table, timeseries
-from dashboards.queries import CARRIER, OF_DAYS, OF_HOURS, days, latest, query, series, text
+from dashboards.queries import (
+    CARRIER,
+    OF_DAYS,
+    OF_HOURS,
+    USUAL,
+    WHOLE_DAYS,
+    days,
+    latest,
+    query,
+    series,
+    text,
+)
 from dashboards.texts import Texts
 
 KWH, KW, GJ, CELSIUS, SHARE = "kwatth", "kwatt", "suffix: GJ", "celsius", "percentunit"
@@ -30,6 +42,15 @@ QUOTA_COLUMNS = ("subject", "about", "quota_used_share", "quota_expected_share",
 VERDICTS = {"0": "#5fcb93", "1": "#f2b450", "2": "#ff8175", "3": "#9db0a8", "4": "#9db0a8"}
 DIFFERENCE = thresholds((0.05, "#f2b450"), (0.2, "#ff8175"))
 
+ENOUGH = "0.9"
+"""A day so far of which less is known is shown as a part; readings are always a little late."""
+
+NAMED = 5
+"""The height of a tile, four columns wide, whose name stands above its number and not beside it."""
+
+KNOWN = "${__field.labels.known}"
+"""The name of a number that says what part of it is known."""
+
 
 def flux_words(t: Texts, prefix: str) -> str:
     """The words behind a prefix as a dictionary of Flux."""
@@ -38,12 +59,15 @@ def flux_words(t: Texts, prefix: str) -> str:
 
 
 def power(t: Texts, where: str) -> Panel:
-    """Electric power now."""
-    return stat(t, "power", latest(where, "power_kw"), unit=KW, decimals=1)
+    """Electric power now, and of how many meters; the sum of some of them is no whole."""
+    words = {"whole": text(t("power.whole")), "part": text(t("power.part"))}
+    flux = query("power_now", where=where, **words)
+    look = _of_a_part(t("power.part"))
+    return stat(t, "power", flux, unit=KW, decimals=1, names=True, name=KNOWN, overrides=look)
 
 
 def power_peak(t: Texts, where: str) -> Panel:
-    """The highest power of the range."""
+    """The highest power of the range, of moments at which every meter was known."""
     peak = series(where, "power_kw", every="10m", fn="mean")
     panel = stat(t, "power_peak", peak, unit=KW, decimals=1, size=24)
     panel["options"]["reduceOptions"]["calcs"] = ["max"]
@@ -52,7 +76,29 @@ def power_peak(t: Texts, where: str) -> Panel:
 
 def energy_today(t: Texts, where: str) -> Panel:
     """Electricity of the day so far."""
-    return stat(t, "energy_today", latest(where, "energy_today_kwh"), unit=KWH, decimals=1)
+    flux = known_part(t, where, "energy_today_kwh", "coverage_today")
+    look = _of_a_part(t("today.part"))
+    return stat(
+        t, "energy_today", flux, unit=KWH, decimals=1, names=True, name=KNOWN, overrides=look
+    )
+
+
+def known_part(t: Texts, where: str, quantity: str, share: str) -> str:
+    """A figure of the day so far, and which share of the day it is known of."""
+    return query(
+        "known_part",
+        where=where,
+        quantity=text(quantity),
+        share=text(share),
+        enough=ENOUGH,
+        whole=text(t("today.whole")),
+        part=text(t("today.part")),
+    )
+
+
+def _of_a_part(words: str) -> list[Override]:
+    """What says so in its name has the colour of what is estimated."""
+    return [named_like(words, color=fixed(ESTIMATED))]
 
 
 def usual(t: Texts, subject: str) -> Panel:
@@ -80,8 +126,17 @@ def usual(t: Texts, subject: str) -> Panel:
 
 def heat_today(t: Texts, where: str) -> Panel:
     """Heat of the day so far."""
-    flux = latest(where, "heat_today_gj")
-    return stat(t, "heat_today", flux, unit=GJ, decimals=1, no_value="no_heat")
+    return stat(
+        t,
+        "heat_today",
+        known_part(t, where, "heat_today_gj", "heat_coverage_today"),
+        unit=GJ,
+        decimals=1,
+        names=True,
+        name=KNOWN,
+        overrides=_of_a_part(t("today.part")),
+        no_value="no_heat",
+    )
 
 
 def energy_hours(t: Texts, where: str) -> Panel:
@@ -134,15 +189,24 @@ def measured_and_estimated(t: Texts) -> list[Override]:
 
 
 def power_series(t: Texts, where: str) -> Panel:
-    """Power over time."""
+    """Power over time. The sum of some of the meters is another line: it is no drop in load."""
     return timeseries(
         t,
         "power_series",
-        series(where, "power_kw"),
+        series(where, "power_kw", "power_partial_kw", by="quantity"),
         unit=KW,
         decimals=1,
         interval="5m",
-        overrides=[of_query("A", displayName=t("series.power"), color=fixed(MEASURED))],
+        overrides=[
+            named_like("power_kw", displayName=t("series.power"), color=fixed(MEASURED)),
+            named_like(
+                "power_partial_kw",
+                displayName=t("series.power_partial"),
+                color=fixed(ESTIMATED),
+                custom__lineStyle={"fill": "dash", "dash": [8, 6]},
+                custom__fillOpacity=0,
+            ),
+        ],
     )
 
 
@@ -151,9 +215,11 @@ def emissions_today(t: Texts, where: str) -> Panel:
     return stat(
         t,
         "emissions_today",
-        latest(where, "emissions_today", form="by_about"),
+        known_part(t, where, "emissions_today", "emissions_coverage_today"),
         unit=AMOUNT,
         names=True,
+        name=KNOWN,
+        overrides=_of_a_part(t("today.part")),
         no_value="no_factor",
     )
 
@@ -166,6 +232,7 @@ def emission_hours(
         "emission_series",
         where=where,
         every=every,
+        start=WHOLE_DAYS if every == "1d" else USUAL["start"],
         location=OF_DAYS if every == "1d" else OF_HOURS,
         carriers=flux_words(t, "carrier."),
         scope=text(t("column.scope")),

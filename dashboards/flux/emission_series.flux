@@ -1,5 +1,6 @@
-// Emissions by scope, carrier and unit, the first window whole; one without any figure is empty.
-// `location` is that of days; hours are counted in UTC, or the hour that the clock shows twice is one.
+// Emissions by scope, carrier and unit; a window without any figure is empty. Of windows of a day
+// `start` is the beginning of one and `location` their zone; hours are counted in UTC, or in autumn
+// two of them are one.
 // {{derived}} {{start}} {{stop}} {{location}} {{where}} {{every}} {{carriers}} {{scope}}
 import "date"
 import "dict"
@@ -11,7 +12,7 @@ option location = {{location}}
 carriers = {{carriers}}
 
 from(bucket: {{derived}})
-  |> range(start: date.truncate(t: {{start}}, unit: {{every}}), stop: {{stop}})
+  |> range(start: {{start}}, stop: {{stop}})
   |> filter(fn: (r) => r._measurement == "indicator" and {{where}} and r.quantity == "emissions")
   |> filter(fn: (r) => r._field == "value")
   |> group(columns: ["about"])

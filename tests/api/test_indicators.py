@@ -65,6 +65,60 @@ def test_what_is_not_known_has_no_row(services):
     assert ("park", "", "heat_today_gj") not in found
 
 
+def test_the_sum_of_some_of_the_meters_is_not_the_power_of_the_park(services, tmp_path):
+    # Of building a 3 kWh more at 14:15 than at 14:00; b was heard at 12:30 for the last time.
+    late = [("E1", "active_import", at(14, m).isoformat(), 10_000 + m / 5) for m in (0, 15)]
+    file = write_readings(tmp_path / "late.csv", late)
+    import_file(file, services.journal, sites=["park"], received_at=services.now())
+    assert services.catch_up() is None
+
+    found = by_key(live_indicators(services.figures("park"), at(14, 30)))
+
+    assert ("park", "", "power_kw") not in found
+    assert found["park", "", "power_partial_kw"] == pytest.approx(12)
+    assert (found["park", "", "power_meters"], found["park", "", "power_of"]) == (1, 2)
+    assert found["park/a", "", "power_kw"] == pytest.approx(12)
+    assert (found["park/b", "", "power_meters"], found["park/b", "", "power_of"]) == (0, 1)
+    names = {quantity for subject, _, quantity in found if subject == "park/b"}
+    assert {"power_kw", "power_partial_kw"} & names == set()
+
+
+def test_figures_of_the_day_so_far_have_their_coverage_beside_them(tmp_path):
+    home = make_sites(tmp_path / "home")
+    heat = """
+site: {id: baths, timezone: Asia/Shanghai, region: CN-BJ, language: en}
+factors: {provisional: true}
+buildings:
+  - id: pool
+    points:
+      - {id: pool-heat, carrier: heat, role: main, meter: {serial: H1, profile: native}}
+      - {id: pool-main, carrier: electricity, role: main, meter: {serial: E5, profile: native}}
+"""
+    (home / "sites" / "baths.yaml").write_text(heat, encoding="utf-8")
+    # Each hour 50 kWh of heat until 10:00, 100 kWh from then on; of electricity 8 kWh until 06:00.
+    rows = [("H1", "heat", at(h).isoformat(), 50 * h + 50 * max(0, h - 10)) for h in range(14)]
+    rows += [("E5", "active_import", at(h).isoformat(), 8 * h) for h in range(7)]
+    file = write_readings(tmp_path / "baths.csv", rows)
+    with open_services(load_settings(home, environ={})) as services:
+        import_file(file, services.journal, sites=["baths"], received_at=services.now())
+        assert services.catch_up() is None
+        now = by_key(live_indicators(services.figures("baths"), at(16)))
+        past = by_key(live_indicators(services.figures("baths"), at(12, 30)))
+
+    # By 13:00 13 × 50 + 3 × 50 = 800 kWh, 3.6 MJ each, and 13 of 16 hours are known.
+    for subject in ("baths", "baths/pool"):
+        assert now[subject, "", "heat_today_gj"] == pytest.approx(2.88)
+        assert now[subject, "", "heat_coverage_today"] == pytest.approx(13 / 16)
+        # At 12:30 nothing of what came later: 50 kWh less.
+        assert past[subject, "", "heat_today_gj"] == pytest.approx(2.70)
+        assert past[subject, "", "heat_coverage_today"] == pytest.approx(1)
+    assert now["baths", "", "energy_today_kwh"] == pytest.approx(48)
+    assert now["baths", "", "coverage_today"] == pytest.approx(6 / 16)
+    shares = {key[1]: v for key, v in now.items() if key[2] == "emissions_coverage_today"}
+    assert "kgCO2" in shares
+    assert all(6 / 16 <= share <= 13 / 16 for share in shares.values())
+
+
 def test_an_hour_is_measured_or_estimated_and_never_both(services):
     rows = list(hourly_indicators(services.figures("park"), HOURS))
     shown = {(r.subject, r.at, r.quantity): r.value for r in rows if "energy" in r.quantity}

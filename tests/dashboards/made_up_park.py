@@ -1,7 +1,8 @@
 """A made-up park as dashboards see it: every indicator, some hours, some readings, up to a moment.
 
 Eight buildings on a working day. One heat meter is silent, two hours are not known, three were
-estimated, one quota is ahead of its pace; one process runs everything.
+estimated; of one building the power of an hour is not known, of another one 43 % of the day; one
+quota is ahead of its pace; one process runs everything.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ SITE = "park"
 BUILDINGS = {"A1": 420.0, "A2": 310.0, "B1": 260.0, "B2": 150.0, "C1": 120.0, "C2": 85.0,
              "D1": 60.0, "D2": 35.0}  # fmt: skip
 """Buildings and their highest power. [kW]"""
+SILENT_FOR_AN_HOUR = "B1"
+"""Its power is not known from four to three hours before the moment."""
 METERS = [f"{building}-{kind}" for building in BUILDINGS for kind in ("power", "heat")]
 PROCESS = "tanyuan/up"
 CST = timedelta(hours=8)
@@ -69,26 +72,36 @@ def minutes(now):
                 "energy_today_kwh": energy,
                 "usual_today_kwh": 0.93 * energy,
             }
+            silent = name == SILENT_FOR_AN_HOUR and 180 <= (now - at).total_seconds() / 60 < 240
             for quantity, value in row.items():
-                yield Indicator(f"{SITE}/{name}", "", quantity, at, value)
-                total[quantity] += value
-            yield Indicator(
-                f"{SITE}/{name}", "", "coverage_today", at, 0.93 if name == "B2" else 1.0
-            )
+                if not (silent and quantity == "power_kw"):
+                    yield Indicator(f"{SITE}/{name}", "", quantity, at, value)
+                    total[quantity] += value
+            yield Indicator(f"{SITE}/{name}", "", "power_meters", at, 0.0 if silent else 1.0)
+            yield Indicator(f"{SITE}/{name}", "", "power_of", at, 1.0)
+            coverage = {"B2": 0.93, "D1": 0.57}.get(name, 1.0)
+            yield Indicator(f"{SITE}/{name}", "", "coverage_today", at, coverage)
             yield Indicator(f"{SITE}/{name}", "", "heat_today_gj", at, kw * passed * 0.004)
+            yield Indicator(f"{SITE}/{name}", "", "heat_coverage_today", at, 0.99)
             yield Indicator(f"{SITE}/{name}-heat", "", "heat_power_kw", at, kw * 1.3)
             yield Indicator(f"{SITE}/{name}-heat", "", "supply_temperature", at, 61 + 4 * shape(at))
             yield Indicator(f"{SITE}/{name}-heat", "", "return_temperature", at, 41 + 2 * shape(at))
+        whole = not 180 <= (now - at).total_seconds() / 60 < 240
+        total["power_kw" if whole else "power_partial_kw"] = total.pop("power_kw")
         for quantity, value in total.items():
             yield Indicator(SITE, "", quantity, at, value)
+        yield Indicator(SITE, "", "power_meters", at, 8.0 if whole else 7.0)
+        yield Indicator(SITE, "", "power_of", at, 8.0)
         yield from _site_now(at, passed, total["energy_today_kwh"])
 
 
 def _site_now(at, passed, energy):
     yield Indicator(SITE, "", "coverage_today", at, 0.99)
     yield Indicator(SITE, "", "heat_today_gj", at, sum(BUILDINGS.values()) * passed * 0.004)
-    yield Indicator(SITE, "kgCO2", "emissions_today", at, energy * 0.58)
-    yield Indicator(SITE, "kgCO2e", "emissions_today", at, energy * 0.07)
+    yield Indicator(SITE, "", "heat_coverage_today", at, 0.74)
+    for about, factor, share in (("kgCO2", 0.58, 0.99), ("kgCO2e", 0.07, 0.74)):
+        yield Indicator(SITE, about, "emissions_today", at, energy * factor)
+        yield Indicator(SITE, about, "emissions_coverage_today", at, share)
     for quantity, value in (("live", 15), ("total", 16), ("never_heard", 0)):
         yield Indicator(SITE, "", f"meters_{quantity}", at, value)
     yield Indicator(SITE, "", "oldest_age_s", at, 13_320.0)

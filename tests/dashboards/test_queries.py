@@ -9,7 +9,9 @@ from importlib import resources
 import pytest
 
 from dashboards.catalog import DASHBOARDS
+from dashboards.look import ESTIMATED
 from dashboards.queries import FluxQueryError, query, query_names
+from dashboards.texts import LANGUAGES, Texts
 from metering.store.indicators import Indicator
 from tests.dashboards.asking import VALUES, as_grafana_asks, panel_queries
 from tests.dashboards.made_up_park import BUILDINGS, daily, fill, hourly, minutes, platform
@@ -111,6 +113,82 @@ def test_buildings_stand_in_the_order_of_their_energy_and_without_the_site(ask):
     found = ask(ASKED["park-live", "Electricity today by building A"])
 
     assert [row["name"] for row in found] == list(BUILDINGS)
+
+
+def at_stop(flux, moment):
+    return flux.replace("v.timeRangeStop", f"{moment:%Y-%m-%dT%H:%M:%SZ}")
+
+
+@pytest.fixture(scope="module")
+def one_fell_silent():
+    """Of three boundary meters one is silent for 30 minutes: 100 and 104 kW, then 60 and 62."""
+    rows = [
+        Indicator("park", "", quantity, NOW - timedelta(minutes=back), value)
+        for back, kw, known in ((50, 100.0, 3), (40, 104.0, 3), (20, 60.0, 2), (3, 62.0, 2))
+        for quantity, value in (
+            ("power_kw" if known == 3 else "power_partial_kw", kw),
+            ("power_meters", float(known)),
+            ("power_of", 3.0),
+        )
+    ]
+    with closing(server().open("silent")) as store:
+        store.put_indicators(rows)
+    with server().client() as client:
+
+        def rows(where, *, now=NOW, **options):
+            text = as_grafana_asks(ASKED["park-live", where], now=now, bucket="silent", **options)
+            tables = client.query_api().query(text)
+            return [record.values for table in tables for record in table.records]
+
+        yield rows
+
+
+def test_a_sum_of_some_of_the_meters_says_so_beside_the_number(one_fell_silent):
+    (now,) = one_fell_silent("Power now A")
+    (before,) = one_fell_silent("Power now A", now=NOW - timedelta(minutes=35))
+
+    assert (now["known"], now["_value"]) == ("only meters 2 / 3", 62.0)
+    assert (before["known"], before["_value"]) == ("meters 3 / 3", 104.0)
+
+
+def test_a_sum_of_some_of_the_meters_is_a_line_of_its_own_and_no_peak(one_fell_silent):
+    found = one_fell_silent("Power over time A", window="10m")
+    lines = {name: [r["_value"] for r in found if r["quantity"] == name and r["_value"] is not None]
+             for name in ("power_kw", "power_partial_kw")}  # fmt: skip
+    peaks = [row["_value"] for row in one_fell_silent("Highest in the range A")]
+
+    assert lines == {"power_kw": [100.0, 104.0], "power_partial_kw": [60.0, 62.0]}
+    assert max(value for value in peaks if value is not None) == 104.0
+
+
+def test_a_figure_of_the_day_says_which_share_of_the_day_is_known(ask):
+    labels = {
+        title: [row["known"] for row in ask(ASKED["park-live", f"{title} A"])]
+        for title in ("Electricity today", "Heat today", "Emissions today (kg)")
+    }
+
+    assert labels == {
+        "Electricity today": ["known 99 %"],
+        "Heat today": ["only known 74 %"],
+        "Emissions today (kg)": ["kgCO2 · known 99 %", "kgCO2e · only known 74 %"],
+    }
+    bars = ask(ASKED["park-live", "Electricity today by building A"])
+    assert {row["name"]: row["note"] for row in bars if row["note"]} == {"D1": "only known 57 %"}
+
+
+def test_a_part_of_the_day_has_the_colour_of_what_is_estimated():
+    for language in LANGUAGES:
+        t = Texts(language)
+        for key in ("power", "energy_today", "heat_today", "emissions_today"):
+            part = "power.part" if key == "power" else "today.part"
+            panels = DASHBOARDS["park-live"](language)["panels"]
+            (panel,) = [p for p in panels if p["title"] == t(key)]
+            (override,) = panel["fieldConfig"]["overrides"]
+            pattern = override["matcher"]["options"]
+            whole = t(part.replace("part", "whole"))
+            assert re.fullmatch(pattern, f"_value kgCO2 · {t(part)} 57 %")
+            assert not re.fullmatch(pattern, f"_value kgCO2 · {whole} 99 %")
+            assert override["properties"][0]["value"]["fixedColor"] == ESTIMATED
 
 
 def test_numbers_of_now_vanish_when_nobody_computes_them_any_more(ask):
