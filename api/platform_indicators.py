@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from datetime import datetime, timedelta
 
@@ -126,15 +126,20 @@ def _findings(given: Services, moment: datetime) -> list[Indicator]:
 def event_indicators(given: Services, *, since: datetime | None) -> list[Indicator]:
     """Findings, new versions of site files and failed jobs, each at its own moment.
 
+    What is of no site, such as a damaged journal, is of the platform: `tanyuan/…`.
+
     Args:
         given: The parts of this process.
         since: Only what was noted from then on; everything if None.
     """
+    versions = given.ledger.site_versions()
+    sites = {*given.catalog.sites(), *(version.site for version in versions)}
     rows = [
-        Indicator(n.subject, n.finding.code, "event", n.noted_at, 1.0, n.finding.message)
+        Indicator(_owned(n.subject, sites), n.finding.code, "event", n.noted_at, 1.0,
+                  n.finding.message)
         for n in given.ledger.findings(since=since)
-    ]
-    for version in given.ledger.site_versions():
+    ]  # fmt: skip
+    for version in versions:
         if since is None or version.recorded_at >= since:
             text = f"Site file, version {version.version}."
             rows.append(
@@ -145,7 +150,12 @@ def event_indicators(given: Services, *, since: datetime | None) -> list[Indicat
         if run.status == "failed" and ended is not None and (since is None or ended >= since):
             text = f"{run.job} for {utc_text(run.period.start)}: {run.message}"
             rows += [
-                Indicator(site, "job.failed", "event", ended, 1.0, text)
-                for site in given.catalog.sites()
+                Indicator(subject, "job.failed", "event", ended, 1.0, text)
+                for subject in (*given.catalog.sites(), f"tanyuan/{given.role.name}")
             ]
     return rows
+
+
+def _owned(subject: str, sites: Collection[str]) -> str:
+    """The subject of an event, which displays list by what stands before its first slash."""
+    return subject if subject.partition("/")[0] in sites else f"tanyuan/{subject}"

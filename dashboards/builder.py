@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from dashboards.layout import Row, place
 from dashboards.look import WARN
-from dashboards.queries import DATASOURCE, query, target
+from dashboards.queries import AT_SITE, DATASOURCE, query, target
 from dashboards.texts import Texts
 
 Dashboard = dict[str, Any]
@@ -165,7 +165,7 @@ def _events(t: Texts) -> dict[str, Any]:
         "hide": False,
         "iconColor": WARN,
         "name": t("annotation.events"),
-        "target": target(query("events"), "Anno"),
+        "target": target(query("events", where=AT_SITE), "Anno"),
         "mappings": {
             "time": {"source": "field", "value": "time"},
             "title": {"source": "field", "value": "code"},

@@ -8,6 +8,7 @@ from dashboards.layout import Panel, Row
 from dashboards.look import AGE, COLD, HEAT, MEASURED, MORE_IS_BAD, SHARE_USED, column, fixed, link
 from dashboards.panels import bargauge, stat, table
 from dashboards.queries import (
+    AT_SITE,
     BUILDINGS,
     LATELY,
     OF_SITE,
@@ -80,12 +81,12 @@ def quarantined(t: Texts, size: int | None = None) -> Panel:
     return stat(t, "quarantined", flux, thresholds=MORE_IS_BAD, size=size)
 
 
-def happened(t: Texts) -> Panel:
+def happened(t: Texts, where: str = AT_SITE, key: str = "happened") -> Panel:
     """The newest events as sentences."""
     return table(
         t,
-        "happened",
-        query("events"),
+        key,
+        query("events", where=where),
         overrides=[
             column("time", displayName=t("column.when"), custom__width=175),
             column("code", displayName=t("column.code"), custom__width=160),
@@ -128,7 +129,7 @@ def _quota_expected(t: Texts) -> Panel:
 
 def _furthest_ahead(*columns: str) -> str:
     """The quota of the site or a building that is furthest ahead of its pace."""
-    return tiles.quotas_query(f"r.site == {SITE}", 1, columns)
+    return tiles.quotas_query(AT_SITE, 1, columns)
 
 
 def _supply_return(t: Texts) -> Panel:

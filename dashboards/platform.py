@@ -16,11 +16,14 @@ from dashboards.look import (
     mapping,
 )  # fmt: skip
 from dashboards.panels import stat, state_timeline, table, timeseries
-from dashboards.park_live import quarantined
+from dashboards.park_live import happened, quarantined
 from dashboards.queries import PLATFORM, latest, series
 from dashboards.texts import Texts
 
 NAME = "platform"
+
+EVENTS = f'{PLATFORM} or r.about == "site.changed"'
+"""What happened to the platform, and what was changed on any of its sites."""
 
 
 def dashboard(language: str) -> Dashboard:
@@ -40,6 +43,7 @@ def dashboard(language: str) -> Dashboard:
         Row(6, (24, _states(t))),
         Row(8, (12, _jobs(t)), (12, _journals(t))),
         Row(8, (12, _lines(t, "disk_free_bytes", "bytes")), (12, _quarantine(t))),
+        Row(8, (24, happened(t, EVENTS, "platform_happened"))),
     ]
     return build(t, NAME, rows, variables=[], events=False)
 

@@ -33,8 +33,10 @@ OF_SITE: Final = f"r.subject == {SITE}"
 OF_BUILDING: Final = f"r.subject == {BUILDING}"
 BUILDINGS: Final = f"r.site == {SITE} and r.subject =~ /\\//"
 POINTS: Final = BUILDINGS
+AT_SITE: Final = f"r.site == {SITE}"
 PLATFORM: Final = 'r.site == "tanyuan"'
-"""Conditions of Flux: the site itself, one building, all buildings, all points, our processes."""
+"""Conditions of Flux: the site itself, one building, all buildings, all points, all that is at the
+site, our processes."""
 
 OF_HOURS: Final = "timezone.utc"
 OF_DAYS: Final = f"timezone.location(name: {USUAL['timezone']})"

@@ -170,6 +170,27 @@ def test_the_platform_says_how_it_is_and_events_are_marked_where_they_were_noted
     assert event_indicators(services, since=now + timedelta(seconds=1)) == []
 
 
+def test_what_happens_to_a_journal_happens_to_the_platform_and_not_to_a_site(services):
+    now = services.now()
+    damaged = Finding("journal.damaged", "Messages 8 to 9 cannot be read.")
+    for subject in ("0a1b2c3d/8", "0a1b2c3d", "park/b-lift"):
+        services.ledger.note([Noted(subject, at(8), damaged, now)])
+    run = services.ledger.start_job("quotas.daily", HOURS, at=now)
+    services.ledger.end_job(run, at=now, failed="No disk.")
+
+    events = event_indicators(services, since=None)
+    kinds = ("journal.damaged", "job.failed")
+
+    assert {(e.subject, e.about) for e in events if e.about in kinds} == {
+        ("tanyuan/0a1b2c3d/8", "journal.damaged"),
+        ("tanyuan/0a1b2c3d", "journal.damaged"),
+        ("park/b-lift", "journal.damaged"),
+        ("park", "job.failed"),
+        ("mews", "job.failed"),
+        ("tanyuan/up", "job.failed"),
+    }
+
+
 def test_hours_are_written_once_made_and_what_they_were_before_is_gone(services, tmp_path):
     writer = IndicatorWriter(services)
     services.recompute.on_made = writer.made

@@ -208,7 +208,7 @@ def platform(now):
 
 
 def events(now):
-    """Three of them within the day."""
+    """Three of the park within the day, and one of the platform."""
     for back, subject, code, text in (
         (
             3.7,
@@ -217,6 +217,7 @@ def events(now):
             "Meter M1007 at B2-heat has been silent for an hour.",
         ),
         (9.2, SITE, "site.changed", "Site file, version 4."),
+        (5.1, "tanyuan/j-7f3a/812", "journal.damaged", "Messages 812 to 815 cannot be read."),
         (12.5, f"{SITE}/C1-power", "increment.reset", "Register active_import of M1008 fell."),
     ):
         yield Indicator(subject, code, "event", now - timedelta(hours=back), 1.0, text)

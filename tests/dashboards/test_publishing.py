@@ -96,7 +96,7 @@ def test_events_are_marked_once(tmp_path, grafana, admin):
     first = publish(tmp_path, admin, "--annotations")
     again = publish(tmp_path, admin, "--annotations")
 
-    assert first.document["annotations"] == 3, first.err
+    assert first.document["annotations"] == 4, first.err
     assert again.document["annotations"] == 0
     found = grafana.ask("GET", "/annotations?tags=tanyuan&limit=100")
     assert sorted(each["text"] for each in found) == sorted(row.text for row in events(now))

@@ -10,7 +10,7 @@ import pytest
 
 from dashboards.catalog import DASHBOARDS
 from dashboards.look import ESTIMATED
-from dashboards.queries import FluxQueryError, query, query_names
+from dashboards.queries import AT_SITE, FluxQueryError, query, query_names
 from dashboards.texts import LANGUAGES, Texts
 from metering.store.indicators import Indicator
 from tests.dashboards.asking import VALUES, as_grafana_asks, panel_queries
@@ -252,8 +252,31 @@ def test_variables_offer_what_is_there(ask):
     assert sorted(offered["register"]) == ["active_import", "active_power"]
 
 
+def test_a_finding_of_a_journal_makes_no_site_to_choose():
+    at = NOW - timedelta(hours=1)
+    rows = [
+        Indicator("park", "", "meters_total", at, 16.0),
+        Indicator("0a1b2c3d/812", "journal.damaged", "event", at, 1.0, "As older releases wrote."),
+        Indicator("tanyuan/0a1b2c3d/812", "journal.damaged", "event", at, 1.0, "As it is now."),
+    ]
+    with closing(server().open("owned")) as store, server().client() as client:
+        store.put_indicators(rows)
+        flux = as_grafana_asks(ASKED["park-live", "$site"], now=NOW, bucket="owned")
+        tables = client.query_api().query(flux)
+
+    assert [record.get_value() for table in tables for record in table.records] == ["park"]
+
+
+def test_events_of_the_platform_stand_on_its_dashboard_and_those_of_the_site_on_the_others(ask):
+    platform = ask(ASKED["platform", "What happened to the platform A"])
+    site = ask(ASKED["park-live", "What happened A"])
+
+    assert [row["code"] for row in platform] == ["journal.damaged", "site.changed"]
+    assert [row["code"] for row in site] == ["meter.silent", "site.changed", "increment.reset"]
+
+
 def test_a_name_with_a_quote_cannot_leave_its_place():
-    flux = as_grafana_asks(query("events"), now=NOW, bucket='b"')
+    flux = as_grafana_asks(query("events", where=AT_SITE), now=NOW, bucket='b"')
 
     assert 'from(bucket: "b\\"_derived")' in flux
 
@@ -262,7 +285,7 @@ def test_a_query_says_what_it_lacks():
     with pytest.raises(FluxQueryError, match="also wants fn, kept, quantities, where"):
         query("days", by='["about"]')
     with pytest.raises(FluxQueryError, match="has no place for meter"):
-        query("events", meter='"E1"')
+        query("events", where=AT_SITE, meter='"E1"')
 
 
 PLACE = re.compile(r"\{\{(\w+)\}\}")
