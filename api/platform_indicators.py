@@ -16,6 +16,9 @@ from metering.store.port import StoreDamaged, StoreUnavailable
 
 DAY = timedelta(days=1)
 
+ASK_S = 1.0
+"""How long another process may take to say how far its journal is."""
+
 _AWAY = (StoreUnavailable, StoreDamaged, LedgerUnavailable)
 
 
@@ -29,7 +32,7 @@ def platform_indicators(given: Services, moment: datetime) -> list[Indicator]:
     rows = [_row(me, "", "disk_free_bytes", moment, shutil.disk_usage(given.home.path).free)]
     for quantity, check in (("store_up", given.store.check), ("ledger_up", given.ledger.check)):
         rows.append(_row(me, "", quantity, moment, _answers(check)))
-    for part in (_lag, _age, _dirty, _own_journal, _journals, _quarantine, _jobs):
+    for part in _PARTS:
         with suppress(*_AWAY):
             rows += part(given, me, moment)
     with suppress(*_AWAY):
@@ -54,11 +57,31 @@ def _lag(given: Services, me: str, moment: datetime) -> list[Indicator]:
 
 
 def _age(given: Services, me: str, moment: datetime) -> list[Indicator]:
-    """The age of the oldest message that is not in the figures."""
+    """The age of the oldest message that is not in the figures.
+
+    A journal that does not answer may hold older ones than are known: then there is no age.
+    """
     behind = given.line.catch_up(0)
-    oldest = behind.oldest if behind is not None else None
-    age = (moment - oldest).total_seconds() if oldest else 0.0
+    if behind is None:
+        return [_row(me, "", "lag_s", moment, 0.0)]
+    if behind.unknown or (behind.messages and behind.oldest is None):
+        return []
+    age = (moment - behind.oldest).total_seconds() if behind.oldest else 0.0
     return [_row(me, "", "lag_s", moment, age)]
+
+
+def _silent_journals(given: Services, me: str, moment: datetime) -> list[Indicator]:
+    """Which journals of other processes answer, and how many do not."""
+    places = given.journals.places() if given.line.shared else {}
+    answers = {
+        name: given.journals.newest(place, timeout_s=ASK_S) is not None
+        for name, place in places.items()
+    }
+    silent = sum(not answered for answered in answers.values())
+    return [
+        _row(me, "", "journals_silent", moment, silent),
+        *(_row(me, name, "journal_answers", moment, said) for name, said in answers.items()),
+    ]
 
 
 def _dirty(given: Services, me: str, moment: datetime) -> list[Indicator]:
@@ -105,6 +128,10 @@ def _jobs(given: Services, me: str, moment: datetime) -> list[Indicator]:
         rows.append(_row(me, run.job, "job_age_s", moment, age))
         rows.append(_row(me, run.job, "job_ok", moment, float(run.status == "done")))
     return rows
+
+
+_PARTS = (_lag, _age, _silent_journals, _dirty, _own_journal, _journals, _quarantine, _jobs)
+"""What can be away is asked by parts, so that the others are known all the same."""
 
 
 def _findings(given: Services, moment: datetime) -> list[Indicator]:

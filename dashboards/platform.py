@@ -11,17 +11,21 @@ from dashboards.look import (
     IS_UP,
     LAG,
     MORE_IS_BAD,
+    NONE_IS_GOOD,
     Override,
     column,
     mapping,
 )  # fmt: skip
 from dashboards.panels import stat, state_timeline, table, timeseries
 from dashboards.park_live import happened, quarantined
-from dashboards.queries import PLATFORM, latest, series
+from dashboards.queries import LATELY, PLATFORM, latest, series
 from dashboards.texts import Texts
 
 NAME = "platform"
 
+SOON = "3m"
+"""What is not known any more is not to look well for ten minutes more."""
+JOURNAL = ("journal_answers", "journal_bytes", "journal_days_left", "journal_messages")
 EVENTS = f'{PLATFORM} or r.about == "site.changed"'
 """What happened to the platform, and what was changed on any of its sites."""
 
@@ -32,12 +36,13 @@ def dashboard(language: str) -> Dashboard:
     rows = [
         Row(
             4,
-            (4, _up(t, "store_up")),
-            (4, _up(t, "ledger_up")),
-            (4, _worst(t, "lag_s", "max", unit="s", decimals=1, thresholds=LAG)),
-            (4, _worst(t, "dirty_ranges", "max", thresholds=MORE_IS_BAD)),
+            (3, _up(t, "store_up")),
+            (3, _up(t, "ledger_up")),
+            (4, _worst(t, "lag_s", "max", unit="s", decimals=1, thresholds=LAG, back=SOON)),
+            (4, _worst(t, "journals_silent", "max", thresholds=NONE_IS_GOOD)),
+            (3, _worst(t, "dirty_ranges", "max", thresholds=MORE_IS_BAD)),
             (4, _worst(t, "journal_days_left", "min", unit="suffix: d", thresholds=DAYS_LEFT)),
-            (4, quarantined(t)),
+            (3, quarantined(t)),
         ),
         Row(8, (12, _lines(t, "lag_messages", "short")), (12, _lines(t, "dirty_ranges", "short"))),
         Row(6, (24, _states(t))),
@@ -63,8 +68,11 @@ def _up(t: Texts, quantity: str) -> Panel:
     return panel
 
 
-def _worst(t: Texts, quantity: str, calculation: str, **look: object) -> Panel:
-    panel = stat(t, f"{quantity}_now", latest(PLATFORM, quantity), **look)  # type: ignore[arg-type]
+def _worst(
+    t: Texts, quantity: str, calculation: str, *, back: str = LATELY, **look: object
+) -> Panel:
+    flux = latest(PLATFORM, quantity, back=back)
+    panel = stat(t, f"{quantity}_now", flux, **look)  # type: ignore[arg-type]
     panel["options"]["reduceOptions"]["calcs"] = [calculation]
     return panel
 
@@ -116,10 +124,16 @@ def _journals(t: Texts) -> Panel:
     return table(
         t,
         "journals",
-        latest(PLATFORM, "journal_bytes", "journal_days_left", "journal_messages"),
+        latest(PLATFORM, *JOURNAL),
         overrides=[
             column("subject", displayName=t("column.process")),
             column("about", displayName=t("column.journal")),
+            column(
+                "journal_answers",
+                displayName=t("column.answers"),
+                mappings=mapping(t.begins("up."), {"0": BAD, "1": GOOD}),
+                custom__displayMode="color-text",
+            ),
             column("journal_bytes", displayName=t("column.size"), unit="bytes", decimals=1),
             _days_left(t),
             column("journal_messages", displayName=t("column.messages"), unit="locale", decimals=0),

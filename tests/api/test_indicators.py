@@ -8,6 +8,7 @@ import pytest
 
 from api.indicator_writer import IndicatorWriter
 from api.indicators import daily_indicators, hourly_indicators, live_indicators
+from api.journals import Place
 from api.pending_hours import PendingHours, together, without
 from api.platform_indicators import event_indicators, platform_indicators
 from api.services import open_services
@@ -168,6 +169,27 @@ def test_the_platform_says_how_it_is_and_events_are_marked_where_they_were_noted
     ]
     assert {e.subject for e in events if e.about == "site.changed"} == {"park", "mews"}
     assert event_indicators(services, since=now + timedelta(seconds=1)) == []
+
+
+def test_lag_is_not_known_while_a_journal_does_not_answer(services):
+    services.line.shared = True
+    stopped = Place("c-stopped", "http://127.0.0.1:1", "collect", 0, stopped=True)
+    services.ledger.put("journal/c-stopped", stopped.text())
+    before = by_key(platform_indicators(services, services.now()))
+
+    dead = Place("c-dead", "http://127.0.0.1:1", "collect", 10)
+    services.ledger.put("journal/c-dead", dead.text())
+    found = by_key(platform_indicators(services, services.now()))
+
+    # One that ended in order holds no more than it said; nobody knows what a dead one holds.
+    assert before["tanyuan/up", "", "lag_s"] == 0
+    assert before["tanyuan/up", "", "journals_silent"] == 0
+    assert before["tanyuan/up", "c-stopped", "journal_answers"] == 1
+    assert ("tanyuan/up", "", "lag_s") not in found
+    assert found["tanyuan/up", "", "journals_silent"] == 1
+    assert found["tanyuan/up", "c-stopped", "journal_answers"] == 1
+    assert found["tanyuan/up", "c-dead", "journal_answers"] == 0
+    assert found["tanyuan/up", "", "lag_messages"] == 10
 
 
 def test_what_happens_to_a_journal_happens_to_the_platform_and_not_to_a_site(services):

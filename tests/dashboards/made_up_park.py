@@ -184,11 +184,11 @@ def platform(now):
     for i in range(290):
         if 148 < i < 156:
             continue
-        at = now - timedelta(minutes=5 * i)
+        at = now - timedelta(minutes=max(1, 5 * i))
         lag = max(0.0, 4000 - abs(i - 150) * 60.0)
         figures = {
             "lag_messages": lag, "lag_s": lag / 20, "dirty_ranges": lag // 400,
-            "disk_free_bytes": 4e11 - 1e7 * (290 - i), "store_up": 1.0,
+            "journals_silent": 0.0, "disk_free_bytes": 4e11 - 1e7 * (290 - i), "store_up": 1.0,
             "ledger_up": 0.0 if 200 < i < 204 else 1.0,
         }  # fmt: skip
         for quantity, value in figures.items():
@@ -196,6 +196,8 @@ def platform(now):
         journal = {"bytes": 3.1e9, "days_left": 412.0, "messages": 8_241_000.0 - 60 * i}
         for name, value in journal.items():
             yield Indicator(PROCESS, "j-7f3a", f"journal_{name}", at, value)
+        yield Indicator(PROCESS, "c-20b1", "journal_answers", at, 1.0)
+        yield Indicator(PROCESS, "c-20b1", "journal_messages", at, 1_630_000.0 - 12 * i)
         for reason, count in (("payload.not_json", 2), ("meter.unknown", 1)):
             yield Indicator(PROCESS, reason, "quarantine_open", at, count)
         for job, age, ok in (

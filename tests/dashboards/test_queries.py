@@ -235,6 +235,13 @@ def test_a_store_that_was_down_is_a_gap_and_silence_now_is_down(ask):
         assert panel["fieldConfig"]["defaults"]["noValue"] == "down or not heard"
 
 
+def test_lag_is_unknown_soon_after_nobody_can_tell_it_any_more(ask):
+    flux = ASKED["platform", "Lag A"]
+
+    assert len(ask(flux)) == 1
+    assert ask(at_stop(flux, NOW + timedelta(minutes=3))) == []
+
+
 def test_variables_offer_what_is_there(ask):
     offered = {
         name: [row["_value"] for row in ask(ASKED["meters", f"${name}"])]
