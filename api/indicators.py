@@ -136,6 +136,7 @@ def _add_meters(out: _Rows, site: Site, counted: Document, meters: Sequence[Docu
     for meter in meters:
         subject = f"{site.id}/{meter['point']}"
         out.add(subject, "meter_age_s", meter["age_s"], meter["meter"])
+        out.add(subject, "meter_silent", float(meter["silent"]), meter["meter"])
 
 
 def hourly_indicators(figures: Figures, period: Period) -> Iterator[Indicator]:

@@ -71,12 +71,14 @@ def _age(given: Services, me: str, moment: datetime) -> list[Indicator]:
 
 
 def _silent_journals(given: Services, me: str, moment: datetime) -> list[Indicator]:
-    """Which journals of other processes answer, and how many do not."""
+    """Which journals answer, this process's own among them, and how many do not."""
     places = given.journals.places() if given.line.shared else {}
     answers = {
         name: given.journals.newest(place, timeout_s=ASK_S) is not None
         for name, place in places.items()
     }
+    if given.journal is not None:
+        answers[given.journal.journal_id] = True
     silent = sum(not answered for answered in answers.values())
     return [
         _row(me, "", "journals_silent", moment, silent),

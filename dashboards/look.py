@@ -32,8 +32,6 @@ def thresholds(*steps: tuple[float, str], base: str = CALM) -> dict[str, Any]:
 ALL_CALM: Final = thresholds()
 MORE_IS_BAD: Final = thresholds((1, WARN), base=GOOD)
 NONE_IS_GOOD: Final = thresholds((1, BAD), base=GOOD)
-AGE: Final = thresholds((900, WARN), (3600, BAD), base=GOOD)
-"""Age of a reading in seconds: late after a quarter of an hour, silent after an hour."""
 SHARE_KNOWN: Final = thresholds((0.5, WARN), (0.98, GOOD), base=BAD)
 SHARE_USED: Final = thresholds((0.9, WARN), (1.0, BAD), base=GOOD)
 IS_UP: Final = thresholds((1, GOOD), base=BAD)

@@ -5,7 +5,19 @@ from __future__ import annotations
 from dashboards import tiles
 from dashboards.builder import Dashboard, build, meter, register, site
 from dashboards.layout import Panel, Row
-from dashboards.look import AGE, MEASURED, MORE_IS_BAD, SHARE_KNOWN, WARN, column, fixed, of_query
+from dashboards.look import (
+    BAD,
+    GOOD,
+    MEASURED,
+    MORE_IS_BAD,
+    NONE_IS_GOOD,
+    SHARE_KNOWN,
+    WARN,
+    column,
+    fixed,
+    mapping,
+    of_query,
+)  # fmt: skip
 from dashboards.panels import bargauge, stat, state_timeline, table, timeseries
 from dashboards.park_live import findings, happened, quarantined
 from dashboards.queries import OF_SITE, POINTS, latest, query
@@ -13,17 +25,18 @@ from dashboards.texts import Texts
 
 NAME = "meters"
 
+SILENT = {"0": GOOD, "1": BAD}
+
 
 def dashboard(language: str) -> Dashboard:
     """The dashboard in one language."""
     t = Texts(language)
     rows = [
         Row(
-            4,
+            tiles.NAMED + 1,
             (5, stat(t, "meters_live", query("live_share"), fields="/.*/")),
             (5, _never(t)),
-            (5, stat(t, "oldest_age", latest(OF_SITE, "oldest_age_s"), unit="s", decimals=1,
-                     thresholds=AGE)),
+            (5, tiles.oldest_reading(t)),
             (5, findings(t)),
             (4, quarantined(t)),
         ),
@@ -53,7 +66,11 @@ def _ages(t: Texts) -> Panel:
                 displayName=t("column.age"),
                 unit="s",
                 decimals=1,
-                thresholds=AGE,
+            ),
+            column(
+                "meter_silent",
+                displayName=t("column.reports"),
+                mappings=mapping(t.begins("silent."), SILENT),
                 custom__displayMode="color-text",
             ),
         ],
@@ -66,8 +83,8 @@ def _silence(t: Texts) -> Panel:
         "silence",
         query("silence"),
         name="${__field.labels.subject}",
-        unit="s",
-        thresholds=AGE,
+        thresholds=NONE_IS_GOOD,
+        mappings=mapping(t.begins("silent."), SILENT),
         interval="10m",
     )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dashboards import tiles
 from dashboards.builder import Dashboard, build, carrier, site
 from dashboards.layout import Panel, Row
-from dashboards.look import AGE, COLD, HEAT, MEASURED, MORE_IS_BAD, SHARE_USED, column, fixed, link
+from dashboards.look import COLD, HEAT, MEASURED, MORE_IS_BAD, SHARE_USED, column, fixed, link
 from dashboards.panels import bargauge, stat, table
 from dashboards.queries import (
     AT_SITE,
@@ -40,7 +40,7 @@ def dashboard(language: str) -> Dashboard:
         tiles.usual(t, SITE),
         _quota_expected(t),
         _supply_return(t),
-        _silent(t),
+        tiles.oldest_reading(t, 24),
         quarantined(t, 24),
     ]
     rows = [
@@ -81,7 +81,7 @@ def quarantined(t: Texts, size: int | None = None) -> Panel:
     return stat(t, "quarantined", flux, thresholds=MORE_IS_BAD, size=size)
 
 
-def happened(t: Texts, where: str = AT_SITE, key: str = "happened") -> Panel:
+def happened(t: Texts, where: str = AT_SITE, key: str = "happened", *, wide: int = 110) -> Panel:
     """The newest events as sentences."""
     return table(
         t,
@@ -90,7 +90,7 @@ def happened(t: Texts, where: str = AT_SITE, key: str = "happened") -> Panel:
         overrides=[
             column("time", displayName=t("column.when"), custom__width=175),
             column("code", displayName=t("column.code"), custom__width=160),
-            column("subject", displayName=t("column.subject"), custom__width=110),
+            column("subject", displayName=t("column.subject"), custom__width=wide),
             column("text", displayName=t("column.what")),
         ],
         no_value="nothing_happened",
@@ -146,18 +146,6 @@ def _supply_return(t: Texts) -> Panel:
             column("return_temperature", displayName=t("column.return"), color=fixed(COLD)),
         ],
         no_value="no_heat",
-    )
-
-
-def _silent(t: Texts) -> Panel:
-    return stat(
-        t,
-        "oldest_age",
-        latest(OF_SITE, "oldest_age_s"),
-        unit="s",
-        decimals=1,
-        size=24,
-        thresholds=AGE,
     )
 
 

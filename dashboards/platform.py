@@ -15,6 +15,7 @@ from dashboards.look import (
     Override,
     column,
     mapping,
+    nothing,
 )  # fmt: skip
 from dashboards.panels import stat, state_timeline, table, timeseries
 from dashboards.park_live import happened, quarantined
@@ -48,7 +49,7 @@ def dashboard(language: str) -> Dashboard:
         Row(6, (24, _states(t))),
         Row(8, (12, _jobs(t)), (12, _journals(t))),
         Row(8, (12, _lines(t, "disk_free_bytes", "bytes")), (12, _quarantine(t))),
-        Row(8, (24, happened(t, EVENTS, "platform_happened"))),
+        Row(8, (24, happened(t, EVENTS, "platform_happened", wide=280))),
     ]
     return build(t, NAME, rows, variables=[], events=False)
 
@@ -134,7 +135,9 @@ def _journals(t: Texts) -> Panel:
                 mappings=mapping(t.begins("up."), {"0": BAD, "1": GOOD}),
                 custom__displayMode="color-text",
             ),
-            column("journal_bytes", displayName=t("column.size"), unit="bytes", decimals=1),
+            column(
+                "journal_bytes", displayName=t("column.size"), unit="bytes", decimals=1, noValue="–"
+            ),
             _days_left(t),
             column("journal_messages", displayName=t("column.messages"), unit="locale", decimals=0),
         ],
@@ -145,6 +148,7 @@ def _days_left(t: Texts) -> Override:
     return column(
         "journal_days_left",
         displayName=t("column.days_left"),
+        mappings=[nothing("–")],
         unit="suffix: d",
         decimals=0,
         thresholds=DAYS_LEFT,

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from dashboards.layout import Panel
 from dashboards.look import (
+    BAD,
     CARBON,
     ESTIMATED,
     HEAT,
@@ -72,6 +73,22 @@ def power_peak(t: Texts, where: str) -> Panel:
     panel = stat(t, "power_peak", peak, unit=KW, decimals=1, size=24)
     panel["options"]["reduceOptions"]["calcs"] = ["max"]
     return panel
+
+
+def oldest_reading(t: Texts, size: int | None = None) -> Panel:
+    """How old the oldest of all last readings is; red where a meter is silent for its kind."""
+    silent, in_time = t("meters.silent"), t("meters.in_time")
+    return stat(
+        t,
+        "oldest_age",
+        query("oldest_reading", silent=text(silent), in_time=text(in_time)),
+        unit="s",
+        decimals=1,
+        size=size,
+        names=True,
+        name=KNOWN,
+        overrides=[named_like(f"[0-9] {silent}", color=fixed(BAD))],
+    )
 
 
 def energy_today(t: Texts, where: str) -> Panel:

@@ -58,6 +58,9 @@ def test_the_present_of_a_park_is_what_its_live_answer_says(services):
     assert found["park", "", "oldest_age_s"] == 3 * 86400 + 4 * 3600
     assert found["park/b-lift", "E9", "meter_age_s"] == 3 * 86400 + 4 * 3600
     assert ("park/b-pump", "E8", "meter_age_s") not in found
+    silent = {about: value for (_, about, quantity), value in found.items()
+              if quantity == "meter_silent"}  # fmt: skip
+    assert silent == {"E1": 0, "E2": 0, "E8": 1, "E9": 1}
 
 
 def test_what_is_not_known_has_no_row(services):
@@ -190,6 +193,7 @@ def test_lag_is_not_known_while_a_journal_does_not_answer(services):
     assert found["tanyuan/up", "c-stopped", "journal_answers"] == 1
     assert found["tanyuan/up", "c-dead", "journal_answers"] == 0
     assert found["tanyuan/up", "", "lag_messages"] == 10
+    assert found["tanyuan/up", services.journal.journal_id, "journal_answers"] == 1
 
 
 def test_what_happens_to_a_journal_happens_to_the_platform_and_not_to_a_site(services):

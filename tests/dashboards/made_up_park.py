@@ -108,6 +108,8 @@ def _site_now(at, passed, energy):
     for i, meter in enumerate(METERS):
         age = 13_320.0 if meter == "B2-heat" else 20.0 + 31 * i % 840
         yield Indicator(f"{SITE}/{meter}", f"M{1000 + i}", "meter_age_s", at, age)
+        silent = float(meter == "B2-heat")
+        yield Indicator(f"{SITE}/{meter}", f"M{1000 + i}", "meter_silent", at, silent)
     for code, count in (("all", 4), ("increment.reset", 1), ("reading.conflict", 3)):
         yield Indicator(SITE, code, "findings_day", at, count)
 
@@ -196,7 +198,8 @@ def platform(now):
         journal = {"bytes": 3.1e9, "days_left": 412.0, "messages": 8_241_000.0 - 60 * i}
         for name, value in journal.items():
             yield Indicator(PROCESS, "j-7f3a", f"journal_{name}", at, value)
-        yield Indicator(PROCESS, "c-20b1", "journal_answers", at, 1.0)
+        for name in ("j-7f3a", "c-20b1"):
+            yield Indicator(PROCESS, name, "journal_answers", at, 1.0)
         yield Indicator(PROCESS, "c-20b1", "journal_messages", at, 1_630_000.0 - 12 * i)
         for reason, count in (("payload.not_json", 2), ("meter.unknown", 1)):
             yield Indicator(PROCESS, reason, "quarantine_open", at, count)

@@ -131,7 +131,7 @@ def test_every_panel_is_drawn_with_something_in_it(tab, grafana, name, language)
         title = panel["title"].replace("${carrier}", VALUES["carrier"])
         assert title.replace("${meter}", VALUES["meter"]) in seen
     for nothing in ("No data", all_texts()["unknown"][language], "undefined", "NaN"):
-        assert [line for line in seen.splitlines() if line.endswith(nothing)] == []
+        assert [line for line in seen.splitlines() if f" {line}".endswith(f" {nothing}")] == []
 
 
 @pytest.mark.slow

@@ -242,6 +242,63 @@ def test_lag_is_unknown_soon_after_nobody_can_tell_it_any_more(ask):
     assert ask(at_stop(flux, NOW + timedelta(minutes=3))) == []
 
 
+@pytest.fixture(scope="module")
+def a_daily_meter():
+    """W1 is read once a day and in time, E1 every minute; E2 fell silent, E3 was never heard."""
+    meters = {"W1": (30_000.0, 0), "E1": (20.0, 0), "E2": (9_000.0, 1), "E3": (None, 1)}
+
+    def rows(site, names, at):
+        for name in names:
+            age, silent = meters[name]
+            yield Indicator(f"{site}/{name}", name, "meter_silent", at, float(silent))
+            if age is not None:
+                yield Indicator(f"{site}/{name}", name, "meter_age_s", at, age)
+        live = sum(not meters[name][1] for name in names)
+        yield Indicator(site, "", "meters_live", at, float(live))
+        yield Indicator(site, "", "meters_total", at, float(len(names)))
+        yield Indicator(site, "", "oldest_age_s", at, 30_000.0)
+
+    at = NOW - timedelta(minutes=1)
+    with closing(server().open("daily")) as store:
+        store.put_indicators([*rows("calm", ("W1", "E1"), at), *rows("park", meters, at)])
+    with server().client() as client:
+
+        def asked(name, where, site):
+            flux = ASKED[name, where]
+            chosen = VALUES | {"site": site}
+            text = as_grafana_asks(flux, now=NOW, bucket="daily", chosen=chosen)
+            return [r.values for table in client.query_api().query(text) for r in table.records]
+
+        yield asked
+
+
+def test_an_old_reading_of_a_meter_that_is_read_daily_is_in_time(a_daily_meter):
+    for board in ("park-live", "meters"):
+        (calm,) = a_daily_meter(board, "Oldest reading A", "calm")
+        (park,) = a_daily_meter(board, "Oldest reading A", "park")
+        assert (calm["known"], calm["_value"]) == ("all in time", 30_000)
+        assert (park["known"], park["_value"]) == ("2 silent", 30_000)
+        (panel,) = [p for p in DASHBOARDS[board]("en")["panels"] if p["title"] == "Oldest reading"]
+        (red,) = panel["fieldConfig"]["overrides"]
+        assert re.fullmatch(red["matcher"]["options"], "_value 2 silent")
+        assert not re.fullmatch(red["matcher"]["options"], "_value all in time")
+
+
+def test_silent_meters_are_listed_first_and_those_never_heard_before_all(a_daily_meter):
+    listed = a_daily_meter("meters", "Age of the newest reading A", "park")
+
+    assert [(row["subject"], row.get("meter_age_s"), row["meter_silent"]) for row in listed] == [
+        ("E3", None, 1), ("E2", 9_000, 1), ("W1", 30_000, 0), ("E1", 20, 0),
+    ]  # fmt: skip
+
+
+def test_silence_over_time_is_what_the_platform_calls_silent(a_daily_meter):
+    found = a_daily_meter("meters", "Silence over time A", "park")
+    known = {row["subject"]: row["_value"] for row in found if row["_value"] is not None}
+
+    assert known == {"E1": 0, "W1": 0, "E2": 1, "E3": 1}
+
+
 def test_variables_offer_what_is_there(ask):
     offered = {
         name: [row["_value"] for row in ask(ASKED["meters", f"${name}"])]
