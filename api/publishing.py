@@ -270,7 +270,8 @@ def opened(settings: Settings, url: str | None = None) -> Iterator[Grafana]:
 
 def _constant(variable: dict[str, Any], value: str) -> dict[str, Any]:
     option = {"selected": True, "text": value, "value": value}
-    return variable | {"query": value, "current": option, "options": [option]}
+    fixed = {"type": "constant", "query": value, "current": option, "options": [option]}
+    return variable | fixed
 
 
 def _status(error: BaseException) -> int:

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from dashboards.layout import Row, place
 from dashboards.look import WARN
-from dashboards.queries import AT_SITE, DATASOURCE, query, target
+from dashboards.queries import AT_SITE, DATASOURCE, query, target, text
 from dashboards.texts import Texts
 
 Dashboard = dict[str, Any]
@@ -19,7 +19,7 @@ FOLDER_UID: Final = "tanyuan"
 BUCKET: Final = "tanyuan"
 """Of readings; derived figures are in the one with `_derived` behind it."""
 TIMEZONE: Final = "Asia/Shanghai"
-"""In which days are counted, where nobody says otherwise."""
+"""In which days are counted where there is no site, or nothing said yet in which its days are."""
 
 ON_LOAD: Final = 1
 """A variable is asked for when the dashboard is opened, over all time: releases differ in whether
@@ -61,7 +61,7 @@ def build(
         "liveNow": False,
         "links": [_to_the_others(t)],
         "annotations": {"list": [_by_hand(t), *([_events(t)] if events else [])]},
-        "templating": {"list": [*variables, *_hidden()]},
+        "templating": {"list": [*variables, *_hidden(t, variables)]},
         "panels": place(*rows),
     }
 
@@ -112,8 +112,20 @@ def register(t: Texts) -> Variable:
     return asked(t, "register", query("registers"))
 
 
-def _hidden() -> list[Variable]:
-    values = {"bucket": BUCKET, "derived": f"{BUCKET}_derived", "timezone": TIMEZONE}
+def _hidden(t: Texts, shown: list[Variable]) -> list[Variable]:
+    """Where to read, and in which zone days are counted: that of the site, where one is chosen."""
+    values = {"bucket": BUCKET, "derived": f"{BUCKET}_derived"}
+    if any(variable["name"] == "site" for variable in shown):
+        return [*_constants(values), _zone_of_site(t)]
+    return _constants(values | {"timezone": TIMEZONE})
+
+
+def _zone_of_site(t: Texts) -> Variable:
+    zone = asked(t, "timezone", query("timezone", usual=text(TIMEZONE)))
+    return zone | {"hide": 2, "skipUrlSync": True}
+
+
+def _constants(values: dict[str, str]) -> list[Variable]:
     return [
         {
             "name": name,

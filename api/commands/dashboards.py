@@ -59,7 +59,7 @@ def _zone(_context: click.Context, _parameter: click.Parameter, name: str | None
 ZONE = click.option(
     "--timezone",
     callback=_zone,
-    help="In which days are counted, such as Europe/Berlin; else Asia/Shanghai.",
+    help="In which days of all sites are counted, such as Europe/Berlin; else each in its own.",
 )
 
 

@@ -159,6 +159,7 @@ def daily(now):
     }
     for i in range(90):
         at = midnight(now) - timedelta(days=i)
+        yield Indicator(SITE, "", "timezone", at, 1.0, "Asia/Shanghai")
         expected = (320 - i) / 365
         for subject, ratio in quotas.items():
             about = subject.rpartition("/")[2] + "-year"

@@ -84,8 +84,11 @@ def test_one_language_alone_another_folder_and_zone(tmp_path, grafana, admin):
     found = grafana.ask("GET", "/dashboards/uid/tanyuan-carbon-en")
     assert found["meta"]["folderTitle"] == "Wall"
     zone = [v for v in found["dashboard"]["templating"]["list"] if v["name"] == "timezone"]
-    assert zone[0]["query"] == "Europe/London"
-    assert publish(tmp_path, admin).status == 0  # and back
+    assert [(each["type"], each["query"]) for each in zone] == [("constant", "Europe/London")]
+    assert publish(tmp_path, admin).status == 0  # and back to the zone of each site
+    found = grafana.ask("GET", "/dashboards/uid/tanyuan-carbon-en")
+    zone = [v for v in found["dashboard"]["templating"]["list"] if v["name"] == "timezone"]
+    assert [(each["type"], each["hide"]) for each in zone] == [("query", 2)]
 
 
 def test_events_are_marked_once(tmp_path, grafana, admin):
@@ -107,7 +110,7 @@ def test_events_are_marked_once(tmp_path, grafana, admin):
     [
         ({"TANYUAN_GRAFANA_TOKEN": "wrong"}, "Check TANYUAN_GRAFANA_TOKEN"),
         ({"TANYUAN_GRAFANA_TOKEN": ""}, "TANYUAN_GRAFANA_TOKEN is not set"),
-        ({"INFLUXDB_V2_TOKEN": ""}, "INFLUXDB_V2_TOKEN is not set"),
+        ({"INFLUXDB_V2_TOKEN": ""}, "and INFLUXDB_V2_TOKEN, are not set"),
         ({"TANYUAN_GRAFANA_URL": "grafana"}, "Write it as https://"),
     ],
 )
