@@ -50,7 +50,7 @@ def dashboard(language: str) -> Dashboard:
             7,
             (7, _by_building(t)),
             (10, tiles.energy_hours(t, OF_SITE)),
-            (7, tiles.quotas(t, "worst_quotas", BUILDINGS, limit=3)),
+            (7, tiles.quotas(t, "worst_quotas", BUILDINGS, limit=3, each=1)),
         ),
         Row(
             7,

@@ -299,12 +299,12 @@ def carriers(t: Texts, where: str) -> Panel:
     )
 
 
-def quotas(t: Texts, key: str, where: str, *, limit: int) -> Panel:
-    """Quotas, those furthest ahead of their pace first."""
+def quotas(t: Texts, key: str, where: str, *, limit: int, each: int | None = None) -> Panel:
+    """Quotas, those furthest ahead of their pace first; of a subject not more than `each`."""
     return table(
         t,
         key,
-        quotas_query(where, limit, QUOTA_COLUMNS),
+        quotas_query(where, limit, QUOTA_COLUMNS, each=each),
         overrides=[
             column("subject", displayName=t("column.subject")),
             column("about", displayName=t("column.quota")),
@@ -316,10 +316,12 @@ def quotas(t: Texts, key: str, where: str, *, limit: int) -> Panel:
     )
 
 
-def quotas_query(where: str, limit: int, columns: Sequence[str]) -> str:
+def quotas_query(where: str, limit: int, columns: Sequence[str], *, each: int | None = None) -> str:
     """Some columns of the quotas that are furthest ahead of their pace."""
     listed = ", ".join(text(name) for name in columns)
-    return query("quotas", where=where, limit=str(limit), columns=f"[{listed}]")
+    return query(
+        "quotas", where=where, each=str(each or limit), limit=str(limit), columns=f"[{listed}]"
+    )
 
 
 def verdict_column(t: Texts) -> Override:

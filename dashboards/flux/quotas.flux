@@ -1,5 +1,5 @@
-// Quotas as they stood last, those furthest ahead of their pace first.
-// {{derived}} {{stop}} {{where}} {{limit}} {{columns}}
+// Quotas as they stood last, those furthest ahead of their pace first; of each subject `each` of them.
+// {{derived}} {{stop}} {{where}} {{each}} {{limit}} {{columns}}
 import "date"
 import "regexp"
 
@@ -20,6 +20,10 @@ from(bucket: {{derived}})
               -1000.0,
       }),
   )
+  |> group(columns: ["subject"])
+  |> sort(columns: ["ahead"], desc: true)
+  |> limit(n: {{each}})
+  |> group()
   |> sort(columns: ["ahead"], desc: true)
   |> limit(n: {{limit}})
   |> keep(columns: {{columns}})

@@ -161,8 +161,10 @@ def daily(now):
         at = midnight(now) - timedelta(days=i)
         yield Indicator(SITE, "", "timezone", at, 1.0, "Asia/Shanghai")
         expected = (320 - i) / 365
-        for subject, ratio in quotas.items():
-            about = subject.rpartition("/")[2] + "-year"
+        named = [
+            (subject, f"{subject.rpartition('/')[2]}-year", r) for subject, r in quotas.items()
+        ]
+        for subject, about, ratio in (*named, (f"{SITE}/A1", "A1-heat", 1.09)):
             limit = 2_000_000.0
             verdict, said = (2, "exceeded") if ratio * expected > 1 else (1, "at_risk")
             verdict, said = (verdict, said) if ratio > 1 else (0, "within")
