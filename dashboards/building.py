@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dashboards import tiles
+from dashboards import now, tiles
 from dashboards.builder import Dashboard, build, building, carrier, site
 from dashboards.layout import Panel, Row
 from dashboards.look import ESTIMATED, MEASURED, SHARE_KNOWN, USUAL_DAY, column, fixed, of_query
@@ -21,12 +21,12 @@ def dashboard(language: str) -> Dashboard:
     t = Texts(language)
     rows = [
         Row(
-            tiles.NAMED + 1,
-            (5, tiles.power(t, OF_BUILDING)),
-            (5, tiles.energy_today(t, OF_BUILDING)),
-            (5, tiles.usual(t, BUILDING)),
+            now.NAMED + 1,
+            (5, now.power(t, OF_BUILDING)),
+            (5, now.energy_today(t, OF_BUILDING)),
+            (5, now.usual(t, BUILDING)),
             (4, _coverage(t)),
-            (5, tiles.heat_today(t, OF_BUILDING)),
+            (5, now.heat_today(t, OF_BUILDING)),
         ),
         Row(
             6,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dashboards import tiles
+from dashboards import now, tiles
 from dashboards.builder import Dashboard, build, site
 from dashboards.layout import Panel, Row
 from dashboards.look import BAD, CARBON, GOOD, WARN, column, fixed, mapping
@@ -19,7 +19,7 @@ def dashboard(language: str) -> Dashboard:
     """The dashboard in one language."""
     t = Texts(language)
     rows = [
-        Row(6, (10, tiles.emissions_today(t, OF_SITE)), (14, words(t, "reading_carbon"))),
+        Row(6, (10, now.emissions_today(t, OF_SITE)), (14, words(t, "reading_carbon"))),
         Row(10, (16, tiles.emission_hours(t, OF_SITE)), (8, _by_building(t))),
         Row(9, (24, tiles.emission_hours(t, OF_SITE, every="1d", key="emission_days"))),
         Row(9, (14, _factors(t)), (10, _factor_series(t))),

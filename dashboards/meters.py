@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dashboards import tiles
+from dashboards import now, tiles
 from dashboards.builder import Dashboard, build, meter, register, site
 from dashboards.layout import Panel, Row
 from dashboards.look import (
@@ -33,10 +33,10 @@ def dashboard(language: str) -> Dashboard:
     t = Texts(language)
     rows = [
         Row(
-            tiles.NAMED + 1,
+            now.NAMED + 1,
             (5, stat(t, "meters_live", query("live_share"), fields="/.*/")),
             (5, _never(t)),
-            (5, tiles.oldest_reading(t)),
+            (5, now.oldest_reading(t)),
             (5, findings(t)),
             (4, quarantined(t)),
         ),

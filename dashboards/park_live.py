@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dashboards import tiles
+from dashboards import now, tiles
 from dashboards.builder import Dashboard, build, carrier, site
 from dashboards.layout import Panel, Row
 from dashboards.look import COLD, HEAT, MEASURED, MORE_IS_BAD, SHARE_USED, column, fixed, link
@@ -28,23 +28,23 @@ def dashboard(language: str) -> Dashboard:
     """The dashboard in one language."""
     t = Texts(language)
     big = [
-        tiles.power(t, OF_SITE),
-        tiles.energy_today(t, OF_SITE),
+        now.power(t, OF_SITE),
+        now.energy_today(t, OF_SITE),
         _quota_used(t),
-        tiles.heat_today(t, OF_SITE),
+        now.heat_today(t, OF_SITE),
         stat(t, "meters_live", query("live_share"), fields="/.*/"),
         findings(t),
     ]
     small = [
-        tiles.power_peak(t, OF_SITE),
-        tiles.usual(t, SITE),
+        now.power_peak(t, OF_SITE),
+        now.usual(t, SITE),
         _quota_expected(t),
         _supply_return(t),
-        tiles.oldest_reading(t, 24),
+        now.oldest_reading(t, 24),
         quarantined(t, 24),
     ]
     rows = [
-        Row(tiles.NAMED, *((4, panel) for panel in big)),
+        Row(now.NAMED, *((4, panel) for panel in big)),
         Row(3, *((4, panel) for panel in small)),
         Row(
             7,
@@ -56,7 +56,7 @@ def dashboard(language: str) -> Dashboard:
             7,
             (7, tiles.carriers(t, OF_SITE)),
             (10, tiles.emission_hours(t, OF_SITE)),
-            (7, tiles.emissions_today(t, OF_SITE)),
+            (7, now.emissions_today(t, OF_SITE)),
         ),
         Row(6, (14, tiles.power_series(t, OF_SITE)), (10, happened(t))),
     ]
@@ -151,7 +151,7 @@ def _supply_return(t: Texts) -> Panel:
 
 def _by_building(t: Texts) -> Panel:
     part = text(t("today.part"))
-    flux = query("buildings_today", where=BUILDINGS, enough=tiles.ENOUGH, part=part)
+    flux = query("buildings_today", where=BUILDINGS, enough=now.ENOUGH, part=part)
     url = (
         f"/d/tanyuan-building-{t.language}?var-site=${{site}}&${{__url_time_range}}"
         "&var-building=${__data.fields.name}"
