@@ -43,6 +43,8 @@ OF_DAYS: Final = f"timezone.location(name: {USUAL['timezone']})"
 """Where windows begin: hours in UTC, days in the zone of the site."""
 WHOLE_DAYS: Final = f"date.truncate(t: {USUAL['start']}, unit: 1d)"
 """The beginning of the first day of the range."""
+WHOLE_HOURS: Final = f"date.truncate(t: date.add(d: 3599999ms, to: {USUAL['start']}), unit: 1h)"
+"""The first whole hour of the range: the rest of one before it would make all bars as narrow."""
 
 LATELY: Final = "10m"
 """What is computed every minute and is older than this is not shown as being so now."""
@@ -98,6 +100,7 @@ def series(
     """Figures over time, one series for each value of the tag `by`."""
     return query(
         "series",
+        start=WHOLE_HOURS if every == "1h" else USUAL["start"],
         where=where,
         quantities=one_of(quantities),
         by=f'["{by}"]',

@@ -1,6 +1,5 @@
-// Emissions by scope, carrier and unit; a window without any figure is empty. Of windows of a day
-// `start` is the beginning of one and `location` their zone; hours are counted in UTC, or in autumn
-// two of them are one.
+// Emissions by scope, carrier and unit; a window without any figure is empty. `start` begins an hour
+// or a day, `location` is the zone of days; hours are counted in UTC, or in autumn two are one bar.
 // {{derived}} {{start}} {{stop}} {{location}} {{where}} {{every}} {{carriers}} {{scope}}
 import "date"
 import "dict"

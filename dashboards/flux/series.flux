@@ -1,5 +1,6 @@
 // Figures over time; a window without any is empty, so that a gap is seen.
 // {{derived}} {{start}} {{stop}} {{where}} {{quantities}} {{by}} {{every}} {{fn}} {{kept}}
+import "date"
 import "regexp"
 
 from(bucket: {{derived}})

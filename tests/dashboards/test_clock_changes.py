@@ -50,12 +50,12 @@ def ask():
             store.put_indicators(list(hours_of_a_week(day)))
     with server().client() as client:
 
-        def bars(panel, now, days, chosen=LONDON):
+        def bars(panel, now, days, chosen=LONDON, empty=False):
             flux = as_grafana_asks(ASKED[panel], now=now, bucket=BUCKET, days=days, chosen=chosen)
             tables = client.query_api().query(flux)
             found = [(r.get_time(), r.get_value()) for table in tables for r in table.records]
             assert max(Counter(at for at, _ in found).values()) == 1
-            return {at: value for at, value in found if value is not None}
+            return {at: value for at, value in found if empty or value is not None}
 
         yield bars
 
@@ -68,6 +68,14 @@ def test_every_hour_of_a_day_on_which_the_clock_changes_is_a_bar_of_its_own(ask,
 
     one = 0.2 if "Emissions" in panel[1] else 1.0
     assert found == {day + (i - 24) * HOUR: pytest.approx(one) for i in range(48)}
+
+
+@pytest.mark.parametrize("panel", BY_HOUR)
+def test_bars_stand_an_hour_apart_whenever_the_range_begins(ask, panel):
+    # From 26 October, 10:17: a window until 11:00 would make every bar 43 minutes wide.
+    found = ask(panel, datetime(2024, 10, 27, 10, 17, tzinfo=UTC), 1, empty=True)
+
+    assert sorted(found) == [datetime(2024, 10, 26, 11, tzinfo=UTC) + i * HOUR for i in range(24)]
 
 
 @pytest.mark.parametrize("panel", BY_DAY)
