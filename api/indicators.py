@@ -27,8 +27,8 @@ GJ_PER_KWH = 0.0036
 LOOSE = Flag.ESTIMATED | Flag.INTERPOLATED | Flag.GAP
 """An hour with one of these is shown as estimated."""
 
-MEASURED = 0.5
-"""So is one of which less than this share was measured."""
+MEASURED = 0.9
+"""So is one of which less than this share was measured, such as the sum of some of the meters."""
 
 VERDICTS = ("within", "at_risk", "exceeded", "not_assessable", "not_in_scope")
 """A verdict is written as its place in this list."""

@@ -313,5 +313,6 @@ class Projector:
         lost = {"first": damage.first_lost, "last": damage.last_lost}
         finding = Finding("journal.damaged", str(damage), lost)
         subject = f"{self._journal.journal_id}/{damage.first_lost}"
-        self._ledger.note([Noted(subject, _EPOCH, finding, _EPOCH)])
+        # Its instant is always the same, so that it is one finding however often it is met.
+        self._ledger.note([Noted(subject, _EPOCH, finding, datetime.now(UTC))])
         return behind
