@@ -406,7 +406,7 @@ def test_the_thread_writes_by_itself_and_ends_in_order(services):
     writer.stop()
     ever = Period(datetime(2000, 1, 1, tzinfo=UTC), services.now() + timedelta(days=1))
     written = services.store.indicators(ever, quantities=["energy_measured", "meters_total"])
-    # All whole hours of 24.5 days (half an hour is shown as estimated), though they were made before the writer was there.
+    # All 24.5 days, of which half an hour shows as estimated; made before the writer was there.
     assert len(
         [r for r in written if r.quantity == "energy_measured" and r.subject == "park/a"]
     ) == (24 * 24 + 12)
