@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import subprocess
 import time
@@ -14,7 +15,7 @@ from metering.periods import Period
 from tests.acceptance.running import PROGRAM, environment, make_home
 from tests.api.test_backup import FACTORS, SITE, message
 from tests.crash.running import Up
-from tests.deploy.brokers import program, wait_until
+from tests.deploy.brokers import DEPLOY, program, wait_until
 from tests.deploy.parts import TOKEN, Part
 from tests.influx_server import own_server
 
@@ -181,3 +182,22 @@ def answers_of_one(folder, count):
         journal.append([message(n) for n in range(count)])
     with Up(home, min_free_mb=16) as up:
         return [up.ask(path, **query) for path, query in QUESTIONS]
+
+
+def test_up_ends_in_the_time_its_unit_gives_it_while_influxdb_hangs(it):
+    unit = (DEPLOY / "systemd" / "tanyuan.service").read_text(encoding="utf-8")
+    given_s = int(re.search(r"^TimeoutStopSec=(\d+)$", unit, re.MULTILINE)[1])
+    it.publish(100)
+    wait_until(lambda: it.lag == 0)
+    it.influx.process.send_signal(signal.SIGSTOP)
+    it.publish(100)
+    time.sleep(5)  # so that everybody waits for it
+    process, it.up.process = it.up.process, None
+    try:
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(given_s) == 0
+    finally:
+        it.influx.process.send_signal(signal.SIGCONT)
+        if process.poll() is None:
+            process.kill()
+            process.wait(30)

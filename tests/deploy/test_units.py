@@ -13,6 +13,7 @@ from api.roles import COLLECT, PROJECT, SCHEDULE, SERVE, check_role
 from api.settings import load_settings
 from tests.acceptance.running import PROGRAM
 from tests.deploy.brokers import DEPLOY, program
+from tests.deploy.test_files import PARTS, compose_services, parts
 
 UNITS = sorted((DEPLOY / "systemd").glob("tanyuan*"))
 SYSTEMD_PARTS = sorted(path.name for path in (DEPLOY / "systemd/parts").iterdir())
@@ -41,6 +42,17 @@ def test_unit_is_started_again_however_long_a_server_is_away(name):
 
     assert "\nStartLimitIntervalSec=0\n" in text  # systemd: no limit to starts
     assert "\nRestart=on-failure\n" in text
+
+
+def test_every_process_is_given_the_time_to_end_that_the_readme_says():
+    readme = (DEPLOY / "README.md").read_text(encoding="utf-8")
+    said = re.search(r"`stop_grace_period` and `TimeoutStopSec`\s+allow (\d+) s", readme)[1]
+
+    for name in ("tanyuan.service", "tanyuan@.service"):
+        text = (DEPLOY / "systemd" / name).read_text(encoding="utf-8")
+        assert f"\nTimeoutStopSec={said}\n" in text
+    ours = [compose_services()["tanyuan"], *map(parts()["services"].get, PARTS)]
+    assert {service["stop_grace_period"] for service in ours} == {f"{said}s"}
 
 
 def test_backup_can_reach_the_ledger_that_it_asks():
