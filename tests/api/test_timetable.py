@@ -199,10 +199,10 @@ def backlog(tmp_path, monkeypatch):
         assert opened.catch_up() is None
         add = opened.store.add
 
-        def away(batch):
+        def away(batch, **options):
             if away.is_away:
                 raise StoreUnavailable("The store is away.")
-            return add(batch)
+            return add(batch, **options)
 
         away.is_away = True
         monkeypatch.setattr(opened.store, "add", away)
