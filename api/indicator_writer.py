@@ -111,8 +111,8 @@ class IndicatorWriter:
         while True:
             ending = self._stop.is_set()
             try:
-                self._turn()
-                self.last_error = ""
+                if self._turn():
+                    self.last_error = ""
             except (StoreUnavailable, LedgerUnavailable) as error:
                 if not self.last_error:
                     log.warning("indicators wait: %s", error)
@@ -127,8 +127,11 @@ class IndicatorWriter:
             self._poke.clear()
             self._stop.wait(1.0)  # hours of many meters come together
 
-    def _turn(self) -> None:
+    def _turn(self) -> bool:
         """Write what is due; a part that fails does not keep the others from being written.
+
+        Returns:
+            Whether the present was among it, so that nothing is left that failed before.
 
         Raises:
             StoreUnavailable: Something was not written; it is tried again.
@@ -136,7 +139,8 @@ class IndicatorWriter:
         """
         clock, now = time.monotonic(), self._given.now()
         parts: list[Callable[[], None]] = [lambda: self._write_settled(clock)]
-        if not self._live_at or clock - self._live_at >= LIVE_S:
+        present = not self._live_at or clock - self._live_at >= LIVE_S
+        if present:
             self._live_at = clock
             parts += [
                 lambda: self._put(platform_indicators(self._given, now)),
@@ -154,6 +158,7 @@ class IndicatorWriter:
                 failed = failed or error
         if failed is not None:
             raise failed
+        return present
 
     def _write_settled(self, clock: float) -> None:
         if self._settled(clock):

@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection
 from contextlib import suppress
 from datetime import datetime, timedelta
 
+from api.indicators import full_minute
 from api.services import Services
 from metering.ledger.port import LedgerUnavailable
 from metering.periods import utc_text
@@ -41,7 +42,7 @@ def platform_indicators(given: Services, moment: datetime) -> list[Indicator]:
 
 
 def _row(subject: str, about: str, quantity: str, at: datetime, value: float) -> Indicator:
-    return Indicator(subject, about, quantity, at, float(value))
+    return Indicator(subject, about, quantity, full_minute(at), float(value))
 
 
 def _answers(check: Callable[[], None]) -> float:

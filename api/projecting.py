@@ -208,7 +208,12 @@ class Projecting:
         journal = given.journals.remote(place)
         lease = self._lease(place.journal)
         projector = Projector(
-            journal, given.store, given.ledger, lambda: given.context, check=lease.check
+            journal,
+            given.store,
+            given.ledger,
+            lambda: given.context,
+            check=lease.check,
+            now=given.now,
         )
         work = Work(lease, journal, projector)
         work.thread = threading.Thread(

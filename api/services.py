@@ -266,7 +266,11 @@ def _joined(
         return held[0].context if held else context
 
     journal = journals.own
-    projector = Projector(journal, store, ledger, current_context) if journal else None
+    projector = None
+    if journal:
+        projector = Projector(
+            journal, store, ledger, current_context, now=lambda: datetime.now(UTC)
+        )
     recompute = Recompute(
         store,
         ledger,

@@ -119,6 +119,7 @@ class Projector:
         settings: Batch size and waiting.
         on_latest: Is handed every batch of stored readings, such as for a live page.
         check: Called before readings are written; raises where another process moves this journal.
+        now: The time, for what is noted.
     """
 
     def __init__(
@@ -131,9 +132,11 @@ class Projector:
         settings: ProjectorSettings | None = None,
         on_latest: Callable[[Readings], None] | None = None,
         check: Callable[[], None] | None = None,
+        now: Callable[[], datetime] = lambda: _EPOCH,
     ) -> None:
         self._journal, self._store, self._ledger = journal, store, ledger
         self._context, self._on_latest, self._check = context, on_latest, check
+        self._now = now
         self._settings = settings or ProjectorSettings()
         self._position: int | None = None
         self._stepping, self._moved = threading.Lock(), threading.Condition()
@@ -314,5 +317,5 @@ class Projector:
         finding = Finding("journal.damaged", str(damage), lost)
         subject = f"{self._journal.journal_id}/{damage.first_lost}"
         # Its instant is always the same, so that it is one finding however often it is met.
-        self._ledger.note([Noted(subject, _EPOCH, finding, datetime.now(UTC))])
+        self._ledger.note([Noted(subject, _EPOCH, finding, self._now())])
         return behind

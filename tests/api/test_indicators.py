@@ -7,7 +7,7 @@ from datetime import UTC, date, datetime, timedelta
 import pytest
 
 from api.indicator_writer import IndicatorWriter
-from api.indicators import daily_indicators, hourly_indicators, live_indicators
+from api.indicators import daily_indicators, full_minute, hourly_indicators, live_indicators
 from api.journals import Place
 from api.pending_hours import PendingHours, together, without
 from api.platform_indicators import event_indicators, platform_indicators
@@ -262,11 +262,25 @@ def test_a_ledger_that_is_away_is_said_and_what_needs_none_is_written_all_the_sa
     absent = {"dirty_ranges", "quarantine_open", "job_age_s", "findings_day"}
     assert absent & {quantity for _, _, quantity in found} == set()
     written = services.store.indicators(
-        Period(now, now + timedelta(minutes=5)), quantities=["ledger_up", "meters_total"]
+        Period(full_minute(now), now + timedelta(minutes=5)),
+        quantities=["ledger_up", "meters_total"],
     )
     assert {(row.subject, row.value) for row in written} == {
         ("tanyuan/up", 0.0), ("park", 4.0), ("mews", 1.0),
     }  # fmt: skip
+
+
+def test_what_is_written_every_minute_bears_the_full_minute_and_ages_full_seconds(services):
+    at_once = at(12, 30) + timedelta(seconds=17, microseconds=4)
+
+    rows = live_indicators(services.figures("park"), at_once)
+    rows += platform_indicators(services, at_once)
+
+    assert {row.at for row in rows} == {at(12, 30)}
+    ages = {row.about: row.value for row in rows if row.quantity == "meter_age_s"}
+    # E1 was last read at 12:30, E9 on 25 March at 08:30
+    assert ages["E1"] == 17
+    assert ages["E9"] == 3 * 86_400 + 4 * 3600 + 17
 
 
 def test_findings_of_years_are_not_read_for_those_of_a_day(services, monkeypatch):

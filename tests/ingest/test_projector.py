@@ -406,10 +406,10 @@ def test_lost_records_are_stepped_over_and_noted(tmp_path, store, ledger, contex
                 raise JournalDamaged(Damage(self.folder / "seg", 100, 1, 3, 900))
             return super().read(after, limit, max_bytes=max_bytes)
 
-    began = datetime.now(UTC)
+    began = datetime(2024, 6, 1, tzinfo=UTC)
     with Torn(tmp_path / "torn", fsync=False, sealing=False, min_free_bytes=0) as torn:
         torn.append([reading(n) for n in range(5)])
-        projector = Projector(torn, store, ledger, lambda: context)
+        projector = Projector(torn, store, ledger, lambda: context, now=lambda: began)
         assert projector.drain(timeout=20)
 
     assert [r[3] for r in rows(store)] == [4, 5]
