@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from influxdb_client import InfluxDBClient
+from influxdb_client import InfluxDBClient, Permission, PermissionResource
 from influxdb_client.domain.onboarding_request import OnboardingRequest
 from influxdb_client.service.setup_service import SetupService
 from urllib3.exceptions import HTTPError
@@ -86,6 +86,21 @@ class Server:
     def client(self) -> InfluxDBClient:
         """The plain client, for what the store does not do."""
         return InfluxDBClient(self.url, token=self.token, org=self.org, timeout=10_000)
+
+    def token_that_reads(self, name: str) -> str:
+        """A token for the two buckets of this name, which must be there: it reads, and no more."""
+        with self.client() as client:
+            found = [
+                client.buckets_api().find_bucket_by_name(each) for each in (name, f"{name}_derived")
+            ]
+            allowed = [
+                Permission(
+                    "read", PermissionResource(type="buckets", id=each.id, org_id=each.org_id)
+                )
+                for each in found
+            ]
+            made = client.authorizations_api().create_authorization(found[0].org_id, allowed)
+            return str(made.token)
 
     def open(self, name: str, **options: object) -> InfluxStore:
         """The store whose buckets have this name."""

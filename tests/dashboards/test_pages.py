@@ -18,7 +18,7 @@ from tests.api.console.chromium import PROGRAM, chromium
 from tests.dashboards.asking import VALUES, as_grafana_asks, panel_queries
 from tests.dashboards.grafana_server import NO_PAGES, PASSWORD, provisioned_like_compose, started
 from tests.dashboards.made_up_park import fill, platform
-from tests.influx_server import ORG, TOKEN, server
+from tests.influx_server import ORG, server
 
 BUCKET = "tanyuan"  # as the committed dashboards say
 NOW = datetime.now(UTC).replace(second=0, microsecond=0)
@@ -31,14 +31,15 @@ EVERY = [(name, language) for name in DASHBOARDS for language in LANGUAGES]
 @pytest.fixture(scope="module")
 def grafana(tmp_path_factory):
     folder = tmp_path_factory.mktemp("grafana")
+    with closing(server().open(BUCKET)) as store:
+        fill(store, NOW)
+    token = server().token_that_reads(BUCKET)
     running = started(
         folder,
-        provisioning=provisioned_like_compose(folder, token=TOKEN),
+        provisioning=provisioned_like_compose(folder, token=token),
         INFLUXDB_V2_URL=server().url,
         INFLUXDB_V2_ORG=ORG,
     )
-    with closing(server().open(BUCKET)) as store:
-        fill(store, NOW)
     yield running
     running.stop()
 
