@@ -185,17 +185,24 @@ class Line:
             if value == text or self.ledger.swap(_ROUNDS, expected=text, value=value):
                 return now
 
-    def catch_up(self, wait_s: float) -> Behind | None:
+    def catch_up(self, wait_s: float, *, others_s: float | None = None) -> Behind | None:
         """Include everything that was acknowledged before this call.
 
+        Args:
+            wait_s: How long to wait.
+            others_s: How long for what other processes are to do, if not as long; they may be
+                stopped.
+
         Returns:
-            None when it is; else what is missing after `wait_s` seconds.
+            None when it is; else what is missing after that time.
         """
-        deadline = time.monotonic() + wait_s
-        missing = self._catch_up_here(wait_s) or self._catch_up_others(deadline)
+        began = time.monotonic()
+        deadline = began + wait_s
+        others = began + (wait_s if others_s is None else min(wait_s, others_s))
+        missing = self._catch_up_here(wait_s) or self._catch_up_others(others)
         if missing is not None:
             return missing
-        return self._hours_here(deadline) if self.recomputes else self._hours_there(deadline)
+        return self._hours_here(deadline) if self.recomputes else self._hours_there(others)
 
     def _catch_up_here(self, wait_s: float) -> Behind | None:
         own, projector = self.journals.own, self.projector

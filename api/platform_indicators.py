@@ -116,7 +116,8 @@ def _journals(given: Services, me: str, moment: datetime) -> list[Indicator]:
 
 
 def _quarantine(given: Services, me: str, moment: datetime) -> list[Indicator]:
-    counts = given.ledger.quarantine_counts()
+    # What was mended is 0 and not absent: displays would go on with what they saw last.
+    counts = given.ledger.quarantine_counts(closed_too=True)
     return [_row(me, code, "quarantine_open", moment, n) for code, n in counts.items()]
 
 

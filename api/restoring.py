@@ -81,7 +81,7 @@ def restore(
         say(store["note"])
     elif home.store not in targets.values():
         say("making the store from the journal; this takes minutes for millions of messages")
-        store = {"rebuilt": True, **rebuild_home(settings)}
+        store = {"rebuilt": True, "kind": settings.store, **rebuild_home(settings)}
     return {"home": str(home.path), **_about(file, manifest), "store": store}
 
 
@@ -136,6 +136,15 @@ def _check_fit(home: Home, settings: Settings, manifest: dict[str, Any], file: P
         raise RestoreRefused(
             f"The backup {file} holds an SQLite ledger, and TANYUAN_LEDGER names another "
             "database. Leave TANYUAN_LEDGER out to restore."
+        )
+    kind = manifest["store"]["kind"]
+    if kind != settings.store and "store" not in settings.model_fields_set:
+        raise RestoreRefused(
+            f"The backup {file} is of a home whose store is {kind}, and nothing here says so. Put "
+            f'a tanyuan.toml with `store = "{kind}"`, its secrets (they are in no backup) and '
+            f"`ledger`, where that is a database of its own, into {home.path} first; or set "
+            f"TANYUAN_STORE={settings.store} to have the store made in {settings.store} from now "
+            "on. Nothing was changed."
         )
     needed = sum(int(about["size"]) for about in manifest["files"].values())
     place = next(path for path in (home.path, *home.path.parents) if path.is_dir())

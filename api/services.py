@@ -129,8 +129,9 @@ class Services:
                 "The store was away when this process started; hours of definitions that may have "
                 "changed are let go of first. Ask again in some seconds."
             )
-        wait = self.settings.answer_wait_s if self.line.moving else float("inf")
-        return self.line.catch_up(wait)
+        patience_s = self.settings.answer_wait_s
+        wait_s = patience_s if self.line.moving else float("inf")
+        return self.line.catch_up(wait_s, others_s=patience_s)
 
     def reload(self) -> list[str]:
         """Read site files and factors again; return the sites that changed.

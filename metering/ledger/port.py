@@ -148,8 +148,12 @@ class Ledger(Protocol):
     ) -> list[QuarantineEntry]:
         """Return entries by journal, sequence and part."""
 
-    def quarantine_counts(self) -> dict[str, int]:
-        """Return the number of open entries by reason code."""
+    def quarantine_counts(self, *, closed_too: bool = False) -> dict[str, int]:
+        """Return the number of open entries by reason code.
+
+        Args:
+            closed_too: Also the codes of which none is open any more, with 0.
+        """
 
     def close_quarantine(self, journal: str, sequences: Sequence[int]) -> None:
         """Mark all entries of these messages as replayed."""

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import cast
 
-from sqlalchemy import URL, Connection, bindparam, delete, func, select, update
+from sqlalchemy import URL, Connection, bindparam, case, delete, func, select, update
 from typing_extensions import override
 
 from metering.ledger import dirty_ranges, schema, tables
@@ -222,9 +222,12 @@ class SqlLedger(Ledger):
             return [QuarantineEntry(**row) for row in connection.execute(wanted).mappings()]
 
     @override
-    def quarantine_counts(self) -> dict[str, int]:
+    def quarantine_counts(self, *, closed_too: bool = False) -> dict[str, int]:
         at = tables.quarantine.c
-        counts = select(at.code, func.count()).where(at.state == "open")
+        is_open = at.state == "open"
+        counts = select(at.code, func.count(case((is_open, 1))))
+        if not closed_too:
+            counts = counts.where(is_open)
         with self._db.reading() as connection:
             rows = connection.execute(counts.group_by(at.code).order_by(at.code))
             return {code: count for code, count in rows}

@@ -131,7 +131,7 @@ def test_a_factor_file_with_an_error_is_refused_with_file_and_line(tmp_path):
     home = make_home(tmp_path / "home", SITE, factors={"own.yaml": MIXED.replace("{unit}", "kg")})
     done = call(home, "status", "--json")
     assert done.status == 1
-    assert "own.yaml, line 3" in done.document["detail"]
+    assert "own.yaml:3:" in done.document["detail"]
 
 
 def test_a_factor_that_changes_is_used_at_the_next_question(tmp_path):

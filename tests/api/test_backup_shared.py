@@ -203,6 +203,31 @@ def test_backup_that_could_not_ask_the_ledger_is_restored_as_what_the_ledger_say
     assert (store["rebuilt"], store["messages"]) == (True, 600)
 
 
+def test_home_is_not_put_back_onto_another_kind_of_store_unasked(config, tmp_path, monkeypatch):
+    """The secrets are in no backup, so the settings that name the store may not be there yet."""
+    home, file = tmp_path / "home", tmp_path / "b.tar.zst"
+    with monkeypatch.context() as before:
+        shared(tmp_path, before, f"http://127.0.0.1:{free_port()}")
+        fill(home, 150)
+        saved(home, file)
+    shutil.rmtree(home)
+
+    refused = call(home, "restore", str(file), "--json")
+
+    assert refused.status != 0
+    for said in (
+        "store is influxdb",
+        "tanyuan.toml",
+        "TANYUAN_STORE=duckdb",
+        "Nothing was changed",
+    ):
+        assert said in refused.document["detail"]
+    assert not (home / "store.duckdb").exists()
+    monkeypatch.setenv("TANYUAN_STORE", "duckdb")
+    store = restored(home, file)["store"]
+    assert (store["rebuilt"], store["kind"], store["messages"]) == (True, "duckdb", 150)
+
+
 def test_home_that_nobody_can_tell_of_is_put_back_without_touching_the_store(
     config, tmp_path, monkeypatch
 ):

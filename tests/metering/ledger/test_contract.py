@@ -322,6 +322,9 @@ def test_open_entries_are_counted_by_code(ledger):
     ledger.close_quarantine("j1", [4])
 
     assert ledger.quarantine_counts() == {"bad_json": 1, "unknown_meter": 2}
+    ledger.close_quarantine("j1", [3])
+    assert ledger.quarantine_counts() == {"unknown_meter": 2}
+    assert ledger.quarantine_counts(closed_too=True) == {"bad_json": 0, "unknown_meter": 2}
 
 
 def test_text_no_database_keeps_is_kept_readable(ledger):
