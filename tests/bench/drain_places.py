@@ -33,7 +33,6 @@ listener {port} 127.0.0.1
 allow_anonymous true
 persistence false
 max_inflight_messages 0
-connection_messages true
 """
 """No certificates or passwords, nothing on disk, and as many messages under way as a client takes:
 Telegraf acknowledges once a message is written, and at 1000 it would wait for its own flush."""

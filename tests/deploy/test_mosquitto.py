@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 import socket
 import ssl
+import subprocess
 import threading
 import time
 
@@ -13,7 +16,7 @@ import pytest
 from api.doctor_broker import visit
 from ingest.journal import Journal
 from ingest.subscriber import Subscriber, parse_broker_url
-from tests.deploy.brokers import PASSWORDS, ShippedMosquitto, wait_until
+from tests.deploy.brokers import DEPLOY, PASSWORDS, ShippedMosquitto, program, wait_until
 from tests.ingest.raw_mqtt import MemoryJournal
 
 OWN = "tanyuan/park/gw1/readings"
@@ -91,6 +94,74 @@ def test_stranger_is_refused(broker, user, password):
     with broker.client(user, password) as stranger:
         assert stranger.reason.is_failure
         assert str(stranger.reason) in ("Not authorized", "Bad user name or password")
+
+
+README = (DEPLOY / "README.md").read_text(encoding="utf-8")
+
+
+def published(broker, **changes):
+    """What the line of the README that tests a gateway says, with words of it changed."""
+    (line,) = re.findall(r"^mosquitto_pub -V 5 .*$", README, re.MULTILINE)
+    words = shlex.split(line)
+    here = {"h": "localhost", "p": str(broker.port), "P": PASSWORDS["gw1"]}
+    here["-cafile"] = str(broker.folder / "ca.crt")
+    for option, value in (here | changes).items():
+        words[words.index(f"-{option}") + 1] = value
+    words[0] = program(words[0])
+    return subprocess.run(words, capture_output=True, text=True, timeout=20, check=False)
+
+
+def test_line_that_tests_a_gateway_passes_and_says_why_not(broker):
+    assert published(broker).stderr == ""
+    assert published(broker).returncode == 0
+    assert "Not authorized" in published(broker, P="wrong").stderr
+    assert "Not authorized" in published(broker, t="tanyuan/park/gw2/readings").stderr
+
+
+def test_refused_gateway_leaves_the_trace_that_the_readme_names(broker):
+    log = broker.folder / "log"
+
+    def trace(act):
+        before = len(log.read_text())
+        act()
+        said = ""
+
+        def written():
+            nonlocal said
+            said = log.read_text()[before:]
+            return any(words in said for words in ("disconnected", "Bad socket", "failed:"))
+
+        wait_until(written)
+        return said
+
+    def without_client_id():  # CONNECT of 3.1.1, keep alive 60, no name
+        context = ssl.create_default_context(cafile=broker.folder / "ca.crt")
+        with (
+            socket.create_connection(("localhost", broker.port), 5) as plain,
+            context.wrap_socket(plain, server_hostname="localhost") as opened,
+        ):
+            opened.sendall(bytes.fromhex("100c00044d5154540402003c0000"))
+            opened.recv(10)
+
+    def without_trust():
+        with (
+            socket.create_connection(("localhost", broker.port), 5) as plain,
+            pytest.raises(ssl.SSLCertVerificationError),
+        ):
+            ssl.create_default_context().wrap_socket(plain, server_hostname="localhost")
+
+    rows = re.search(r"\| log \| means \|\n(.*?)\n\n", README, re.DOTALL)[1]
+    for act, words in (
+        (lambda: published(broker, P="wrong"), "Client <unknown> disconnected, not authorised."),
+        (without_client_id, "Client <unknown> disconnected due to protocol error."),
+        (
+            lambda: published(broker, t="other", i="gw1"),
+            "Bad socket read/write on client gw1: Unknown error.",
+        ),
+        (without_trust, "SSL"),
+    ):
+        assert words in rows
+        assert words in trace(act)
 
 
 def test_connection_without_tls_or_to_an_unknown_certificate_fails(broker):
