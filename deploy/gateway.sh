@@ -3,7 +3,7 @@
 #
 #   sh deploy/gateway.sh NAME [PASSWORD]     prints the password; a new one if none is given
 #
-# Then let the broker read the file again: docker compose -f deploy/compose.yaml kill -s HUP mosquitto
+# The broker has to be given the file and to read it again; how is printed on stderr.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 name=${1:?usage: gateway.sh NAME [PASSWORD]}
@@ -18,7 +18,8 @@ esac
 [ -e "$broker/passwords" ] || { echo "No $broker/passwords; run prepare.sh first." >&2; exit 1; }
 
 if command -v mosquitto_passwd >/dev/null; then
-    mosquitto_passwd -b "$broker/passwords" "$name" "$password" 2>/dev/null
+    said=$(mosquitto_passwd -b "$broker/passwords" "$name" "$password" 2>&1) ||
+        { echo "$said" >&2; exit 1; }
 else
     docker run --rm -v "$broker:/broker" "$image" \
         mosquitto_passwd -b /broker/passwords "$name" "$password"
@@ -30,3 +31,10 @@ else
     chmod 644 "$broker/passwords"
 fi
 echo "$password"
+cat >&2 <<END
+now let the broker read it; in containers:
+  docker compose -f $here/compose.yaml kill -s HUP mosquitto
+on a Debian host, as root:
+  install -o mosquitto -g mosquitto -m 600 $broker/passwords /etc/mosquitto/tanyuan/passwords
+  systemctl kill -s HUP mosquitto
+END

@@ -40,16 +40,25 @@ done
 chmod 444 "$into/ledger_url"
 
 # -- certificates: a CA of our own; put the park's own files in their place if it has a PKI --------
+quietly() {
+    said=$("$@" 2>&1) || { echo "$*: $said" >&2; exit 1; }
+}
 if [ ! -s "$broker/server.crt" ]; then
-    openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 3650 \
-        -subj "/CN=Tanyuan broker CA" -keyout "$into/ca.key" -out "$broker/ca.crt" 2>/dev/null
-    openssl req -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -subj "/CN=$host" \
-        -keyout "$broker/server.key" -out "$into/server.csr" 2>/dev/null
+    if [ ! -s "$broker/ca.crt" ]; then
+        quietly openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes \
+            -days 3650 -subj "/CN=Tanyuan broker CA" -keyout "$into/ca.key" -out "$broker/ca.crt"
+    elif [ ! -s "$into/ca.key" ]; then
+        echo "Wanted $into/ca.key, which signed $broker/ca.crt, found none. Put it back; without it," \
+             "remove ca.crt too, and give every gateway the new one." >&2
+        exit 1
+    fi
+    quietly openssl req -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -subj "/CN=$host" \
+        -keyout "$broker/server.key" -out "$into/server.csr"
     printf 'subjectAltName=DNS:%s,DNS:mosquitto,DNS:localhost,IP:127.0.0.1\n' "$host" \
         > "$into/names"
-    openssl x509 -req -days 825 -in "$into/server.csr" -CA "$broker/ca.crt" -CAkey "$into/ca.key" \
-        -CAcreateserial -CAserial "$into/ca.srl" -extfile "$into/names" \
-        -out "$broker/server.crt" 2>/dev/null
+    quietly openssl x509 -req -days 825 -in "$into/server.csr" -CA "$broker/ca.crt" \
+        -CAkey "$into/ca.key" -CAcreateserial -CAserial "$into/ca.srl" -extfile "$into/names" \
+        -out "$broker/server.crt"
     rm -f "$into/server.csr" "$into/names"
 fi
 
@@ -58,7 +67,9 @@ cp "$here/mosquitto/mosquitto.conf" "$broker/mosquitto.conf"
 [ -s "$broker/acl" ] || sed "s|tanyuan/park/|tanyuan/$site/|" "$here/mosquitto/acl" > "$broker/acl"
 [ -e "$broker/passwords" ] || : > "$broker/passwords"
 grep -q '^collector:' "$broker/passwords" || \
-    sh "$here/gateway.sh" collector "$(cat "$into/collector_password")" >/dev/null
+    sh "$here/gateway.sh" collector "$(cat "$into/collector_password")" >/dev/null 2>"$into/said" ||
+    { cat "$into/said" >&2; rm -f "$into/said"; exit 1; }
+rm -f "$into/said"
 
 # -- who the containers run as --------------------------------------------------------------------
 if [ "$(id -u)" = 0 ]; then
@@ -77,3 +88,11 @@ grep -qs '^TANYUAN_UID=' "$here/.env" || [ -n "${TANYUAN_SECRETS:-}" ] || \
 
 echo "ready: $into and $home"
 echo "token of the API and the page: $into/http_token"
+cat <<END
+next, in containers: site.yaml into $home, then docker compose -f $here/compose.yaml up -d --wait
+next, with the broker of a Debian host, as root:
+  install -d -o mosquitto -g mosquitto -m 755 /etc/mosquitto/tanyuan
+  install -o mosquitto -g mosquitto -m 600 $broker/* /etc/mosquitto/tanyuan/
+  systemctl restart mosquitto
+then sh $here/gateway.sh NAME for every gateway
+END

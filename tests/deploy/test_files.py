@@ -329,6 +329,61 @@ def test_certificate_names_the_host_that_gateways_connect_to(prepared):
     assert "DNS:mosquitto" in shown.stdout
 
 
+def test_prepare_says_what_openssl_said(tmp_path):
+    (tmp_path / "openssl").write_text(
+        "#!/bin/sh\n[ $1 = rand ] && exec echo 0\necho no curve >&2\nexit 1\n"
+    )
+    (tmp_path / "openssl").chmod(0o755)
+    done = subprocess.run(
+        ["/bin/sh", str(DEPLOY / "prepare.sh"), "north"],
+        env=os.environ | places(tmp_path) | {"PATH": f"{tmp_path}:{os.environ['PATH']}"},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+
+    assert done.returncode == 1
+    assert "no curve" in done.stderr
+
+
+def test_certificate_is_renewed_by_the_same_authority(tmp_path):
+    """After 825 days, as deploy/README.md says: gateways keep the ca.crt they have."""
+    program("mosquitto_passwd")
+    openssl = program("openssl")
+    broker, key = tmp_path / "secrets" / "broker", tmp_path / "secrets" / "ca.key"
+    assert prepare(tmp_path).returncode == 0
+    trusted, old = (broker / "ca.crt").read_bytes(), (broker / "server.crt").read_bytes()
+    taken_away = key.rename(tmp_path / "ca.key")
+
+    (broker / "server.crt").unlink()
+    without = prepare(tmp_path)
+    assert without.returncode == 1
+    assert "ca.key" in without.stderr
+    taken_away.rename(key)
+    assert prepare(tmp_path).returncode == 0
+
+    assert (broker / "ca.crt").read_bytes() == trusted
+    assert (broker / "server.crt").read_bytes() != old
+    subprocess.run(
+        [openssl, "verify", "-CAfile", broker / "ca.crt", broker / "server.crt"],
+        check=True, capture_output=True,
+    )  # fmt: skip
+
+
+def test_gateway_script_says_how_the_broker_is_given_the_file(prepared):
+    done = subprocess.run(
+        ["/bin/sh", str(DEPLOY / "gateway.sh"), "gw9"],
+        env=os.environ | places(prepared), capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    made = prepared / "secrets/broker/passwords"
+    readme = (DEPLOY / "README.md").read_text(encoding="utf-8")
+
+    assert len(done.stdout.split()) == 1  # the password alone
+    line = f"install -o mosquitto -g mosquitto -m 600 {made} /etc/mosquitto/tanyuan/passwords"
+    assert line in done.stderr
+    assert line.replace(str(made), "deploy/secrets/broker/passwords") in readme
+    assert "systemctl kill -s HUP mosquitto" in done.stderr
+    assert "systemctl kill -s HUP mosquitto" in readme
+
+
 def test_gateway_gets_a_password_that_a_real_broker_takes(prepared):
     from tests.deploy.test_mosquitto import OWN, ShippedMosquitto
 

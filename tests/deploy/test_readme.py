@@ -57,7 +57,7 @@ def test_what_runs_as_the_user_of_the_service_reads_nothing_of_the_checkout():
 
 
 def test_every_file_it_names_is_there():
-    named = re.findall(r"deploy/([a-z*./-]+\.(?:sh|yaml|toml|service|timer))", README)
+    named = re.findall(r"deploy/([a-z*./-]+\.(?:sh|yaml|toml|service|timer))(?!\.)", README)
     named += re.findall(r"`((?:mosquitto|nginx|systemd)/[a-z./]*)`", README)
     made = {"home/site.yaml"}
 
