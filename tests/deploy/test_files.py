@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from api.roles import COLLECT, PROJECT, SCHEDULE, SERVE, check_role
-from api.settings import Settings, load_settings
+from api.settings import OF_OTHERS, Settings, load_settings
 from tests.acceptance.running import call, make_home
 from tests.deploy.brokers import DEPLOY, PASSWORDS, program
 
@@ -413,6 +413,22 @@ def test_example_of_settings_can_be_used(tmp_path):
 
     assert load_settings(tmp_path, environ={}).min_free_mb == 1024
     assert set(named) <= set(Settings.model_fields)
+    assert {"store", "ledger", "influx_url", "influx_org", "influx_token"} <= set(named)
+    for name, variable in OF_OTHERS.items():
+        assert name in commented.partition("\nbind")[0]
+        assert variable.removeprefix("INFLUXDB_V2") in commented.partition("\nbind")[0]
+
+
+def test_example_of_settings_is_that_of_servers_once_its_lines_count(tmp_path):
+    commented = (DEPLOY / "tanyuan.toml").read_text(encoding="utf-8")
+    text = re.sub(r"^# ((?:store|influx_[a-z]+|ledger) = )", r"\1", commented, flags=re.MULTILINE)
+    text = text.replace('influx_token = ""', 'influx_token = "t"')
+    (tmp_path / "tanyuan.toml").write_text(text, encoding="utf-8")
+
+    found = load_settings(tmp_path, environ={})
+
+    assert (found.store, found.influx_org) == ("influxdb", "tanyuan")
+    assert found.ledger_url.startswith("postgresql://tanyuan:")
 
 
 def test_example_site_has_no_error(tmp_path):

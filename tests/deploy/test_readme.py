@@ -49,6 +49,7 @@ def test_every_command_and_option_is_one():
 def test_what_runs_as_the_user_of_the_service_reads_nothing_of_the_checkout():
     """Which may be in /root; and a minimal Debian has no sudo."""
     as_user = [line for line in LINES if re.match("(sudo|runuser|su|setpriv) ", line)]
+    as_user = [line for line in as_user if not line.startswith("runuser -u postgres -- ")]
 
     assert len(as_user) >= 3
     assert all(line.startswith("runuser -u tanyuan -- /opt/tanyuan/bin/") for line in as_user)
@@ -75,6 +76,27 @@ def test_every_setting_it_names_is_one():
     }
 
     assert set(re.findall(r"TANYUAN_[A-Z_]+[A-Z]", README)) <= known
+
+
+def test_settings_of_servers_it_shows_are_ones_that_are_taken(tmp_path):
+    (block,) = re.findall(r"```toml\n(.*?)```", README, re.DOTALL)
+    (tmp_path / "tanyuan.toml").write_text(block, encoding="utf-8")
+
+    found = load_settings(tmp_path, environ={})
+
+    assert (found.store, found.influx_org) == ("influxdb", "tanyuan")
+    assert found.ledger_url == "postgresql://tanyuan:PASSWORD@127.0.0.1/tanyuan"
+
+
+def test_first_readme_has_each_setting_in_one_row():
+    text = (DEPLOY.parent / "README.md").read_text(encoding="utf-8")
+    rows = re.search(r"\| setting \|.*?\n\n", text, re.DOTALL)[0].splitlines()[2:]
+    named = [
+        name for row in rows if row for name in re.findall("`(TANYUAN_[A-Z_]+)`", row.split("|")[1])
+    ]
+
+    assert len(named) > 30
+    assert sorted(named) == sorted(set(named))
 
 
 def test_every_metric_it_names_is_given(tmp_path):
