@@ -99,6 +99,15 @@ def test_first_readme_has_each_setting_in_one_row():
     assert sorted(named) == sorted(set(named))
 
 
+def test_ledger_is_put_back_before_the_home_and_after_the_settings():
+    (block,) = [block for block in BLOCKS if "pg_restore -d tanyuan" in block]
+    order = ["systemctl stop", "tanyuan.toml /var/lib/tanyuan/tanyuan.toml", "pg_restore",
+             "--home /var/lib/tanyuan restore", "systemctl start"]  # fmt: skip
+
+    found = [block.index(words) for words in order]
+    assert found == sorted(found)
+
+
 def test_every_metric_it_names_is_given(tmp_path):
     home = make_home(tmp_path / "home", SITE)
     with open_services(load_settings(home, environ={})) as given:
