@@ -6,8 +6,8 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
+from rich.cells import cell_len, set_cell_size
 from rich.console import Console
-from rich.table import Table
 
 from api.answers import to_json
 
@@ -65,13 +65,18 @@ def text_of(value: object) -> str:
 
 
 def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    """Print rows under headings; numbers are rounded for reading."""
-    table = Table(title=title, title_justify="left", box=None, pad_edge=False)
-    for column in columns:
-        table.add_column(column)
-    for row in rows:
-        table.add_row(*[text_of(cell) for cell in row])
-    stdout().print(table)
+    """Print rows under headings, each on one line; numbers are rounded for reading.
+
+    Nothing is cut, however narrow the terminal: what is cut cannot be asked for again.
+    """
+    lines = [[" ".join(text_of(cell).split()) for cell in row] for row in (columns, *rows)]
+    widths = [max(map(cell_len, column)) for column in zip(*lines, strict=True)]
+    console = stdout()
+    console.print(title, style="bold", markup=False)
+    for number, line in enumerate(lines):
+        padded = [set_cell_size(cell, width) for cell, width in zip(line, widths, strict=True)]
+        style = "bold" if number == 0 else None
+        console.print("  ".join(padded).rstrip(), style=style, markup=False)
 
 
 def print_series(document: dict[str, Any]) -> None:
@@ -90,6 +95,17 @@ def print_series(document: dict[str, Any]) -> None:
         stderr().print("Nothing of that kind is metered there.")
     for reason in document.get("reasons", []):
         stderr().print(reason, markup=False)
-    if document.get("behind"):
-        behind = document["behind"]
+    print_behind(document)
+
+
+def print_behind(document: dict[str, Any]) -> None:
+    """Say what an answer does not include yet, and what may be missing for all that is known."""
+    behind = document.get("behind") or {}
+    if behind.get("messages"):
         stderr().print(f"Behind: {behind['messages']} messages are not included yet.")
+    for journal in behind.get("unknown", []):
+        stderr().print(
+            f"Behind: journal {journal} does not answer; what it holds may be missing.",
+            markup=False,
+            soft_wrap=True,
+        )

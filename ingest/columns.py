@@ -18,9 +18,12 @@ from numpy.typing import NDArray
 from ingest.journal_records import Record
 from ingest.rejections import Rejected, shown
 from metering.readings import Codes, Flag, Floats, Readings
+from metering.sites import closest
 from metering.units import REGISTERS, Kind, RegisterType, UnknownUnit, unit_ratio
 
 _CACHED: Final = 4096
+_LONGEST_NAME: Final = 64
+"""Nothing is like a register's name that is longer, and to look takes time."""
 _NUMBERS: Final = frozenset({int, float})
 
 
@@ -55,6 +58,7 @@ class RegisterBook:
         self.code_of = {name: code for code, name in enumerate(self.names)}
         self.cumulative = np.array([t.kind is Kind.CUMULATIVE for t in self.types.values()])
         self._ratios: dict[tuple[str, object], float] = {}
+        self._refusals: dict[str, str] = {}
 
     def code(self, name: object) -> int:
         """Return the number of a register.
@@ -64,12 +68,24 @@ class RegisterBook:
         """
         code = self.code_of.get(name) if isinstance(name, str) else None
         if code is None:
-            raise Rejected(
-                "unknown_register",
-                f"Wanted a register that a profile knows, found {shown(name)}. Known: "
-                f"{', '.join(self.names)}. Rename it at the gateway or add it to a profile.",
-            )
+            raise Rejected("unknown_register", self._unknown(name))
         return code
+
+    def _unknown(self, name: object) -> str:
+        """Why a register is refused; a fleet sends one wrong name many times."""
+        quoted = shown(name)
+        if (kept := self._refusals.get(quoted)) is not None:
+            return kept
+        fits = isinstance(name, str) and len(name) <= _LONGEST_NAME
+        near = closest(str(name), self.names, count=3) if fits else []
+        hint = f"Did you mean {' or '.join(near)}? " if near else ""
+        message = (
+            f"Wanted a register that a profile knows, found {quoted}. {hint}"
+            f"Rename it at the gateway or add it to a profile. Known: {', '.join(self.names)}."
+        )
+        if len(self._refusals) < _CACHED:
+            self._refusals[quoted] = message
+        return message
 
     def ratio(self, name: object, unit: object) -> float:
         """Return what a value of a register is multiplied by to be canonical; 1 without a unit.

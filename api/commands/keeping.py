@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import re
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
 from api.commands.asking import as_json, put, site_option
-from api.output import print_document, print_fields, print_table, stderr
+from api.output import print_behind, print_document, print_fields, print_table, stderr
 
 CHUNK = 1 << 20
 
@@ -53,24 +54,61 @@ def quarantine() -> None:
 @as_json
 @click.pass_context
 def list_(context: click.Context, code: str | None, state: str, limit: int, json_out: bool) -> int:
-    """List reason, message and topic of what is in quarantine."""
+    """List what is in quarantine: a line for each reason, meter and cause; --json: every entry."""
 
     def show(document: dict[str, Any]) -> None:
-        columns = ("sequence", "part", "code", "meter", "received_at", "message")
-        rows = [[each[name] for name in columns] for each in document["entries"]]
-        print_table(f"{document['open']} open", columns, rows)
+        entries = document["entries"]
+        print_table(f"{document['open']} open", CAUSE_COLUMNS, cause_rows(entries))
+        if len(entries) == limit:
+            stderr().print(f"Only {limit} entries are counted here; --limit takes more.")
+        if entries:
+            stderr().print("tanyuan quarantine show SEQUENCE prints one with its payload.")
+        print_behind(document)
 
     params = {"code": code, "state": state, "limit": limit}
     return put(context, "/quarantine", params, json_out=json_out, show=show)
 
 
+CAUSE_COLUMNS = ("count", "first", "last", "from", "to", "code", "meter", "cause")
+_SHORT = 160
+_KNOWN = re.compile(r" Known: [^.]*\.")
+_NUMBER = re.compile(r"(?<![A-Za-z_])\d[\d.,:TZ+-]*")
+
+
+def cause_rows(entries: Sequence[dict[str, Any]]) -> list[list[object]]:
+    """Entries as a line for each code, meter and cause: how many, the first and the last of them.
+
+    Messages that differ in numbers alone, as times and values do, are one cause.
+    """
+    alike: dict[tuple[str, ...], list[dict[str, Any]]] = {}
+    for each in entries:
+        cause = _NUMBER.sub("0", each["message"])
+        alike.setdefault((each["journal"], each["code"], each["meter"], cause), []).append(each)
+    rows: list[list[object]] = []
+    for (_, code, meter, _), same in alike.items():
+        same.sort(key=lambda each: (each["sequence"], each["part"]))
+        first, last = same[0], same[-1]
+        times = sorted(each["received_at"] for each in same)
+        ends = (first["sequence"], last["sequence"], times[0][:19], times[-1][:19])
+        rows.append([len(same), *ends, code, meter or None, _short(first["message"])])
+    return sorted(rows, key=lambda row: str(row[3]))
+
+
+def _short(message: str) -> str:
+    """A message without the list of what is known, and not much longer than a line."""
+    text = _KNOWN.sub("", message)
+    return text if len(text) <= _SHORT else text[: _SHORT - 1] + "…"
+
+
 @quarantine.command("show")
 @click.argument("sequence", type=int)
+@click.option("--journal", metavar="ID", help="Of this journal, if several have such a message.")
 @as_json
 @click.pass_context
-def show(context: click.Context, sequence: int, json_out: bool) -> int:
+def show(context: click.Context, sequence: int, journal: str | None, json_out: bool) -> int:
     """Show one message, with its payload."""
-    return put(context, f"/quarantine/{sequence}", json_out=json_out, show=print_fields)
+    params = {"journal": journal}
+    return put(context, f"/quarantine/{sequence}", params, json_out=json_out, show=print_fields)
 
 
 @quarantine.command("replay")

@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from api.commands.keeping import cause_rows
 from tests.acceptance.park import DAY, make_park
 from tests.acceptance.running import answer, call, make_home, run, up
 from tests.shape import needs_embedded
@@ -169,6 +170,49 @@ def test_import_says_what_became_of_the_file(park, tmp_path):
     assert document["rows"] == 3
     codes = {entry["code"] for entry in answer(park, "quarantine", "list")["entries"]}
     assert codes == {"unknown_meter", "not_finite"}
+
+
+def test_quarantine_is_a_line_for_each_cause_and_nothing_is_cut(tmp_path, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    home = make_park(tmp_path / "home")
+    odd = tmp_path / "odd.csv"
+    rows = [("H1", "flow_temperature", 0), ("H1", "flow_temperature", 1), ("H1", "heat", "many")]
+    rows += [("H1", "flow_temperature", 2), ("E9[x]", "heat", 3)]
+    lines = [f"{m},{r},2023-03-05T0{n}:00:00+08:00,{v}" for n, (m, r, v) in enumerate(rows)]
+    odd.write_text("\n".join(["meter,register,at,value", *lines]), encoding="utf-8")
+    answer(home, "import", str(odd))
+    entries = answer(home, "quarantine", "list")["entries"]
+    assert len(entries) == 5
+
+    done = call(home, "quarantine", "list")
+
+    title, heading, *shown = done.out.decode().splitlines()
+    assert title == "5 open"
+    assert heading.split() == ["count", "first", "last", "from", "to", "code", "meter", "cause"]
+    found = {line.split()[5]: line for line in shown}
+    assert len(found) == len(shown) == 3
+    register = found["unknown_register"].split()
+    sequences = [e["sequence"] for e in entries if e["code"] == "unknown_register"]
+    assert register[:3] == ["3", str(min(sequences)), str(max(sequences))]
+    assert register[6] == "park/H1"
+    assert "Did you mean" in found["unknown_register"]
+    assert "supply_temperature" in found["unknown_register"]
+    assert "Known" not in found["unknown_register"]
+    assert "park/E9[x]" in found["unknown_meter"]
+    assert "Known: " in next(e for e in entries if e["code"] == "unknown_register")["message"]
+
+
+def test_causes_that_differ_in_numbers_alone_are_one():
+    def entry(sequence, message):
+        at = f"2024-01-01T00:00:{sequence:02}.5Z"
+        return {"journal": "j", "sequence": sequence, "part": 0, "received_at": at,
+                "code": "bad_time", "meter": "p/E1", "message": message}  # fmt: skip
+
+    wrong = 'Wanted a time with an offset, found "2024-01-01T00:{:02}:00".'
+    rows = cause_rows([entry(n, wrong.format(n)) for n in (7, 8, 9)] + [entry(4, "Else.")])
+
+    assert [row[:3] for row in rows] == [[1, 4, 4], [3, 7, 9]]
+    assert rows[1][3:5] == ["2024-01-01T00:00:07", "2024-01-01T00:00:09"]
 
 
 def test_import_of_a_file_that_is_no_table_is_refused(park, tmp_path):

@@ -118,6 +118,21 @@ def test_a_bad_register_spares_the_others_of_its_reading():
         assert word in entry.message
 
 
+@pytest.mark.parametrize(
+    ("name", "near"), [("suply_temperature", "supply_temperature"), ("activ_power", "active_power")]
+)
+def test_the_register_that_was_probably_meant_is_named(name, near):
+    (entry,) = decode(record(reading({name: 1}))).rejected
+
+    assert f'found "{name}". Did you mean {near}' in entry.message
+
+
+def test_a_name_like_no_register_gets_no_guess():
+    for name in ("zzz", "active_import" * 100_000):
+        (entry,) = decode(record(reading({name: 1}))).rejected
+        assert "Did you mean" not in entry.message
+
+
 def test_an_entry_says_what_was_wanted_where_and_what_to_do():
     (entry,) = decode(record(reading(meter="E28"), sequence=9)).rejected
 
