@@ -29,6 +29,9 @@ _IN_URL = re.compile(r"(?i)(\b[a-z][a-z0-9+.-]*://[^\s/:@]*:)[^\s/@]+(?=@)")
 _SHORTEST_SECRET = 4
 """A shorter one would blot out ordinary text; `doctor` says that it is too short anyway."""
 
+CHATTY = ("httpx2", "httpcore2", "alembic", "apscheduler")
+"""Libraries that say every step they take; without `DEBUG` only their warnings are written."""
+
 _secrets: set[str] = set()
 
 
@@ -49,6 +52,9 @@ def configure(level: str, log_format: LogFormat = "text", *, secrets: Iterable[s
     handler.setFormatter(JsonLines() if log_format == "json" else TextLines())
     root.addHandler(handler)
     root.setLevel(level)
+    for name in CHATTY:
+        quiet = logging.NOTSET if level == "DEBUG" else max(logging.WARNING, root.level)
+        logging.getLogger(name).setLevel(quiet)
     logging.captureWarnings(True)
 
 

@@ -28,7 +28,8 @@ from ingest.import_rows import ImportRefused
 from ingest.listener import ListenerError
 from ingest.profiles import ProfileErrors
 from ingest.quarantine import NotQuarantined
-from ingest.segments import JournalError
+from ingest.remote_journal import JournalUnavailable
+from ingest.segments import JournalDamaged, JournalError
 from metering.ledger.port import LedgerUnavailable
 from metering.site_files import SiteErrors
 from metering.sites import BuildingNotFound, MeterNotFound, PointNotFound
@@ -59,6 +60,8 @@ STATUS: dict[type[Exception], tuple[int, str]] = {
     HomeBusy: (409, "The home is in use"),
     HomeError: (409, "The home cannot be used"),
     ListenerError: (503, "A door cannot be opened"),
+    JournalUnavailable: (503, "The journal does not answer"),
+    JournalDamaged: (503, "The journal is damaged"),
     JournalError: (503, "The journal does not accept more"),
     StoreUnavailable: (503, "The store does not answer"),
     StoreDamaged: (503, "The store is damaged"),

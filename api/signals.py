@@ -36,7 +36,7 @@ def stop_signals(stop: threading.Event, reload: Callable[[], list[str]]) -> Iter
 
     def read_again() -> None:
         try:
-            log.warning("reloaded; new site versions: %s", ", ".join(reload()) or "none")
+            log.info("reloaded; new site versions: %s", ", ".join(reload()) or "none")
         except Exception as error:
             log.exception("not reloaded, what was loaded stays: %s", problem_of(error)["detail"])
 

@@ -23,7 +23,10 @@ def said(capsys, monkeypatch):
     def lines():
         return capsys.readouterr().err.splitlines()
 
+    levels = {name: logging.getLogger(name).level for name in logs.CHATTY}
     yield lines
+    for name, before in levels.items():
+        logging.getLogger(name).setLevel(before)
     logging.captureWarnings(False)
     root.handlers[:] = handlers
     root.setLevel(level)
@@ -115,6 +118,19 @@ def test_level_decides_what_is_written_and_the_last_configuration_counts_alone(s
     logging.getLogger("x").warning("this")
 
     assert [json.loads(line)["message"] for line in said()] == ["this"]
+
+
+@pytest.mark.parametrize("name", ["httpx2", "alembic.runtime.migration", "apscheduler.scheduler"])
+@pytest.mark.parametrize(
+    ("level", "kept"), [("DEBUG", ["poll", "odd"]), ("INFO", ["odd"]), ("ERROR", [])]
+)
+def test_libraries_that_say_every_step_are_heard_with_debug_only(said, name, level, kept):
+    logs.configure(level)
+
+    logging.getLogger(name).info("poll")
+    logging.getLogger(name).warning("odd")
+
+    assert [line.rpartition(" ")[2] for line in said()] == kept
 
 
 def test_command_line_writes_json_where_the_setting_asks_for_it(tmp_path):
