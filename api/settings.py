@@ -20,6 +20,7 @@ from urllib.parse import unquote_plus, urlsplit
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 
 from api.logs import LogFormat
+from metering.sites import closest
 
 PREFIX = "TANYUAN_"
 FILE = "tanyuan.toml"
@@ -226,17 +227,33 @@ def _from_file(path: Path) -> dict[str, object]:
 
 
 def _sentence(error: ValidationError, origin: Mapping[str, str]) -> str:
-    lines = []
+    lines, unknown = [], False
     for fault in error.errors():
         name = str(fault["loc"][0]) if fault["loc"] else "?"
         where = origin.get(name, "the command line")
         found = "" if "token" in name or "password" in name else f", found {fault['input']!r}"
         if fault["type"] == "extra_forbidden":
-            known = ", ".join(sorted(set(Settings.model_fields) - {"home"}))
-            lines.append(f"{where}: {name!r} is no setting. Known: {known}.")
+            unknown = True
+            meant = _meant(name)
+            lines.append(f"{where}: {name!r} is no setting.{f' Write {meant}.' if meant else ''}")
         else:
             lines.append(f"{where}: {PREFIX}{name.upper()}: {fault['msg']}{found}.")
+    if unknown:
+        lines.append(f"Known: {', '.join(_NAMES)}.")
     return "\n".join(lines)
+
+
+_NAMES = sorted(set(Settings.model_fields) - {"home"})
+
+
+def _meant(name: str) -> str:
+    """The setting that a wrong name probably means, also one as the environment has it; or ''."""
+    folded = name.lower()
+    others = {variable.lower(): setting for setting, variable in OF_OTHERS.items()}
+    if folded in others:
+        return others[folded]
+    near = closest(folded.removeprefix(PREFIX.lower()), _NAMES)
+    return near[0] if near else ""
 
 
 def _check_store(settings: Settings) -> None:

@@ -45,6 +45,36 @@ def test_setting_that_cannot_be_used_is_named_with_where_it_stands(tmp_path, tom
     assert all(word in str(caught.value) for word in words)
 
 
+@pytest.mark.parametrize(
+    ("wrong", "right"),
+    [
+        ("influxdb_v2_org", "influx_org"),
+        ("INFLUXDB_V2_URL", "influx_url"),
+        ("TANYUAN_MQTT_PORT", "mqtt_port"),
+        ("infux_bucket", "influx_bucket"),
+    ],
+)
+def test_setting_that_was_probably_meant_is_named_first(tmp_path, wrong, right):
+    (tmp_path / "tanyuan.toml").write_text(f"{wrong} = 'x'\n")
+
+    with pytest.raises(SettingsError) as caught:
+        load_settings(tmp_path, environ={})
+
+    first, known = str(caught.value).splitlines()
+    assert first == f"tanyuan.toml: {wrong!r} is no setting. Write {right}."
+    assert known.startswith("Known: ")
+
+
+def test_all_settings_are_listed_once_however_many_names_are_wrong(tmp_path):
+    (tmp_path / "tanyuan.toml").write_text("influxdb_v2_org = 'x'\nzzz = 1\nqqq = 2\n")
+
+    with pytest.raises(SettingsError) as caught:
+        load_settings(tmp_path, environ={})
+
+    assert str(caught.value).count("Known: ") == 1
+    assert "'zzz' is no setting.\n" in str(caught.value)
+
+
 def test_address_others_can_reach_is_refused_without_any_secret(tmp_path):
     with pytest.raises(SettingsError, match="TANYUAN_HTTP_TOKEN"):
         load_settings(tmp_path, environ={"TANYUAN_BIND": "0.0.0.0"})
