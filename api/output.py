@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from datetime import date, datetime, timedelta
 from typing import Any
 
 from rich.cells import cell_len, set_cell_size
@@ -79,16 +80,27 @@ def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[obje
         console.print("  ".join(padded).rstrip(), style=style, markup=False)
 
 
-def print_series(document: dict[str, Any]) -> None:
-    """Print the series of an energy or emissions answer."""
+def print_series(document: dict[str, Any], *, every: str = "", first: str = "") -> None:
+    """Print the series of an energy or emissions answer.
+
+    Args:
+        document: The answer.
+        every: Length of the intervals; days and longer are named by the site's day they begin on.
+        first: The site's day that the first one begins on.
+    """
+    by_day = every in ("day", "month", "year")
     for series in document["series"]:
+        rows = series["rows"]
+        starts = [row["start"] for row in rows]
+        marks = site_days(starts, first=date.fromisoformat(first)) if by_day else starts
+        unit = series["unit"]
         scope = f", scope {series['scope']}" if series.get("scope") else ""
         print_table(
-            f"{series['subject']}: {series['carrier']}{scope} [{series['unit']}]",
-            ("start", "value", "coverage", "measured", "flags"),
+            f"{series['subject']}: {series['carrier']}{scope} [{unit}]",
+            ("from day" if by_day else "start", f"value [{unit}]", "coverage", "measured", "flags"),
             [
-                (r["start"], r["value"], r["coverage"], r["measured"], r["flags"])
-                for r in series["rows"]
+                (mark, r["value"], r["coverage"], r["measured"], r["flags"])
+                for mark, r in zip(marks, rows, strict=True)
             ],
         )
     if not document["series"]:
@@ -96,6 +108,20 @@ def print_series(document: dict[str, Any]) -> None:
     for reason in document.get("reasons", []):
         stderr().print(reason, markup=False)
     print_behind(document)
+
+
+def site_days(starts: Sequence[str], *, first: date) -> list[str]:
+    """The site's days on which intervals begin, told by their distance from the first.
+
+    A clock change moves midnight by an hour or so, which rounding takes away.
+
+    Args:
+        starts: When each begins, as answers print it; each at the start of a day of the site.
+        first: The day of the first.
+    """
+    moments = [datetime.fromisoformat(start) for start in starts]
+    whole = [round((moment - moments[0]) / timedelta(days=1)) for moment in moments]
+    return [(first + timedelta(days=days)).isoformat() for days in whole]
 
 
 def print_behind(document: dict[str, Any]) -> None:

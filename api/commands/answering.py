@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import click
 
 from api.commands.asking import as_json, known_by_option, put, site_option, span_options
-from api.output import print_fields, print_series, print_table
+from api.output import print_behind, print_fields, print_series, print_table
 
 
 @click.command()
@@ -17,7 +19,7 @@ from api.output import print_fields, print_series, print_table
 @click.pass_context
 def energy(context: click.Context, /, json_out: bool, **asked: str | None) -> int:
     """Energy of a point, a building or the site."""
-    return put(context, "/energy", _query(asked), json_out=json_out, show=print_series)
+    return put(context, "/energy", _query(asked), json_out=json_out, show=_series(asked))
 
 
 @click.command()
@@ -29,7 +31,7 @@ def energy(context: click.Context, /, json_out: bool, **asked: str | None) -> in
 @click.pass_context
 def emissions(context: click.Context, /, json_out: bool, **asked: str | None) -> int:
     """Emissions of a point, a building or the site."""
-    return put(context, "/emissions", _query(asked), json_out=json_out, show=print_series)
+    return put(context, "/emissions", _query(asked), json_out=json_out, show=_series(asked))
 
 
 def _query(asked: dict[str, str | None]) -> dict[str, Any]:
@@ -38,14 +40,20 @@ def _query(asked: dict[str, str | None]) -> dict[str, Any]:
     return {"from": asked["first"], "to": asked["until"], **rest}
 
 
+def _series(asked: dict[str, str | None]) -> Callable[[dict[str, Any]], None]:
+    return partial(print_series, every=asked["every"] or "", first=asked["first"] or "")
+
+
 @click.command()
-@click.option("--on", "on", required=True, metavar="DAY", help="State at the end of this day.")
+@click.option(
+    "--on", "on", metavar="DAY", help="State at the end of this day. Default: the site's yesterday."
+)
 @site_option
 @known_by_option
 @as_json
 @click.pass_context
 def quota(
-    context: click.Context, on: str, site: str | None, known_by: str | None, json_out: bool
+    context: click.Context, on: str | None, site: str | None, known_by: str | None, json_out: bool
 ) -> int:
     """Use against every quota of the site."""
     params = {"on": on, "site": site, "known_by": known_by}
@@ -73,6 +81,7 @@ def _print_quotas(document: dict[str, Any]) -> None:
     for each in document["quotas"]:
         for reason in each["reasons"]:
             click.echo(f"{each['quota']}: {reason}")
+    print_behind(document)
 
 
 @click.command()
@@ -115,6 +124,7 @@ def latest(context: click.Context, site: str | None, json_out: bool) -> int:
         columns = ("meter", "register", "at", "value", "flags")
         rows = [[each[name] for name in columns] for each in document["latest"]]
         print_table("Latest readings", columns, rows)
+        print_behind(document)
 
     return put(context, "/latest", {"site": site}, json_out=json_out, show=show)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Path, Query, Response
@@ -12,7 +13,7 @@ from api.questions import parse_day, parse_instant
 from api.quota_answers import quota_document
 from api.routes.asked import Asked, Given, answer
 from api.tracing import trace
-from metering.periods import Every
+from metering.periods import Every, local_day
 
 router = APIRouter(tags=["figures"])
 
@@ -43,15 +44,18 @@ def read_emissions(
 @router.get("/quota")
 def read_quota(
     given: Given,
-    on: Annotated[str, Query(description="Site day at whose end the state is shown")],
+    on: Annotated[
+        str | None, Query(description="Site day at whose end the state is shown; else yesterday")
+    ] = None,
     site: Annotated[str | None, Query(description="Site; may be left out if there is one")] = None,
     known_by: Annotated[str | None, Query(description="As known at the end of this day")] = None,
 ) -> Response:
     """Use against every quota of the site."""
     behind = given.catch_up()
-    day = parse_day(on, "on")
     known = parse_day(known_by, "known_by") if known_by else None
     figures = given.figures(site, known_by=known)
+    yesterday = local_day(given.now(), tz=figures.site.timezone) - timedelta(days=1)
+    day = parse_day(on, "on") if on is not None else yesterday
     return answer(given.current(quota_document(figures, day), behind))
 
 

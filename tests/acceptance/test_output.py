@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime, timedelta
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -38,6 +40,22 @@ def test_without_json_people_get_a_table(park):
     done = call(park, "energy", *DAY)
     assert done.status == 0
     assert "electricity" in done.out.decode()
+
+
+def test_a_table_names_the_unit_and_the_day_as_it_was_asked_for(park):
+    out = call(park, "energy", *DAY, "--point", "a-heat").out.decode()
+    assert "a-heat: heat [kWh]" in out
+    # 1 March in Shanghai begins at 16:00 UTC of 28 February; the meter showed 75 more
+    assert "2023-03-01  75 " in out
+
+
+def test_quotas_are_those_at_the_end_of_yesterday_if_no_day_is_named(park):
+    zone = ZoneInfo("Asia/Shanghai")
+    before = datetime.now(zone).date() - timedelta(days=1)
+    document = answer(park, "quota")
+    after = datetime.now(zone).date() - timedelta(days=1)
+    assert document["on"] in (before.isoformat(), after.isoformat())
+    assert call(park, "quota").out.decode().startswith("Quotas at the end of 20")
 
 
 def test_series_and_rows_have_the_keys_of_the_interface_in_their_order(park):
