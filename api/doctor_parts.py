@@ -13,6 +13,7 @@ import orjson
 
 from api.backup import ledger_file
 from api.doctor import Check, Examination, Patient
+from api.doctor_journals import check_journals, others
 from api.home import HomeBusy, Running
 from api.services import open_store
 from ingest.journal_folder import META_NAME, list_entries, read_meta, with_following
@@ -121,7 +122,11 @@ def check_journal(patient: Patient) -> Sequence[Check]:
         if any(folder.glob("*.log")) or any(folder.glob("*.sealed")):
             text = f"{META_NAME} is missing beside the segments in {folder}."
             return [Check("journal", "fail", text, "Put it back from a backup.")]
-        return [Check("journal", "ok", "There is none yet; `up` begins one.")]
+        if registered := others(patient):
+            text = f"This home keeps none; {len(registered)} of other processes are registered."
+            return [Check("journal", "ok", text)]
+        text = "This home keeps none yet; `up`, `listen` or `collect` begins one."
+        return [Check("journal", "ok", text)]
     try:
         lost = read_meta(folder).lost
         if patient.deep:
@@ -191,9 +196,9 @@ def _sqlite_damage(path: str) -> str:
 
 def check_store(patient: Patient) -> Sequence[Check]:
     """The store answers, and how far it is behind the journal."""
-    if patient.running is not None:
-        return []  # its process was asked
     home, settings = patient.home, patient.settings
+    if patient.running is not None:
+        return _shared_store(patient)
     if settings.store == "duckdb" and not home.store.is_file():
         return [Check("store", "ok", "There is none in the home yet; `up` makes it.")]
     if not home.path.is_dir():
@@ -208,6 +213,18 @@ def check_store(patient: Patient) -> Sequence[Check]:
         return [Check("store", "fail", str(error), f"tanyuan --home {home.path} rebuild")]
     except StoreUnavailable as error:
         return [Check("store", "fail", str(error), "Do what the message says.")]
+
+
+def _shared_store(patient: Patient) -> Sequence[Check]:
+    """Whether InfluxDB answers beside a process; only that process can open an embedded store."""
+    if patient.settings.store == "duckdb":
+        return []  # its process was asked
+    try:
+        with closing(open_store(patient.settings, patient.home)) as store:
+            store.check()
+    except (StoreDamaged, StoreUnavailable) as error:
+        return [Check("store", "fail", str(error), "Do what the message says.")]
+    return [Check("store", "ok", "It answers.")]
 
 
 def _counted(patient: Patient, store: ReadingStore) -> list[Check]:
@@ -241,6 +258,7 @@ def _counted(patient: Patient, store: ReadingStore) -> list[Check]:
 EXAMINATIONS: Sequence[tuple[str, Examination]] = (
     ("process", check_process),
     ("journal", check_journal),
+    ("journals", check_journals),
     ("ledger", check_ledger),
     ("store", check_store),
 )

@@ -15,12 +15,17 @@ from contextlib import closing
 from datetime import UTC, datetime
 
 import pytest
+from fastapi import FastAPI
 
-from api import doctor_machine, doctor_parts
+from api import doctor_machine, doctor_parts, problems
 from api.doctor import Patient, examine, is_well
+from api.doors import served
 from api.home import Home, Running
+from api.journals import Place
+from api.routes.journals import serve_journal
 from api.settings import load_settings
 from ingest.journal import Journal
+from metering.ledger.sql_ledger import open_ledger
 from tests.acceptance.publishing import publish
 from tests.acceptance.running import call, make_home, run, up
 from tests.api.test_backup import FACTORS, SITE, fill, message
@@ -76,6 +81,58 @@ def test_new_home_is_well(home):
         "disk", "clock", "sites", "factors", "profiles", "process", "journal", "ledger", "store",
         "grafana", "dask", "telemetry",
     }  # fmt: skip
+
+
+def test_home_that_keeps_no_journal_beside_others_that_do_is_not_said_to_begin_one(home):
+    used(home)
+    shutil.rmtree(home / "journal")
+    with closing(open_ledger(load_settings(home).ledger_url)) as ledger:
+        place = Place("j1", f"http://127.0.0.1:{free_port()}", "collect", 7, stopped=True)
+        ledger.put("journal/j1", place.text())
+
+    found = checks(home)
+
+    assert "keeps none; 1 of other" in named(found, "journal")[0].message
+    (journals,) = named(found, "journals")
+    assert (journals.status, journals.message.startswith("1 of 1")) == ("ok", True)
+
+
+def test_every_journal_that_does_not_answer_is_named_with_what_to_do(home):
+    used(home)
+    with closing(open_ledger(load_settings(home).ledger_url)) as ledger:
+        for name in ("j1", "j2"):
+            place = Place(name, f"http://127.0.0.1:{free_port()}", "collect", 7)
+            ledger.put(f"journal/{name}", place.text())
+
+    found = checks(home)
+
+    assert status_of(found, "journals") == ["warn", "warn"]
+    text = said(found, "journals")
+    assert "journal j1 " in text
+    assert "message 7" in text
+    assert "Start its `collect` again" in text
+    assert "journal forget j1" in text
+    assert is_well(found)
+
+
+@pytest.mark.parametrize(
+    ("token", "status", "word"),
+    [("a-token-of-the-tests", "ok", "1 of 1"), ("wrong", "warn", "401")],
+)
+def test_journal_of_another_process_is_asked_with_the_token(home, tmp_path, token, status, word):
+    used(home)
+    with Journal(tmp_path / "other", min_free_bytes=0) as journal:
+        app = FastAPI()
+        problems.install(app)
+        serve_journal(app, journal, ["a-token-of-the-tests"])
+        with served(app, load_settings(home)) as port:
+            with closing(open_ledger(load_settings(home).ledger_url)) as ledger:
+                place = Place(journal.journal_id, f"http://127.0.0.1:{port}", "collect", 0)
+                ledger.put(f"journal/{journal.journal_id}", place.text())
+            (found,) = named(checks(home, TANYUAN_HTTP_TOKEN=token), "journals")
+
+    assert found.status == status
+    assert word in found.message
 
 
 def test_used_home_is_well_and_its_store_is_where_the_journal_is(home):
@@ -209,6 +266,24 @@ def test_influxdb_that_does_not_answer_is_found(home):
 
     assert "127.0.0.1" in said(found, "store")
     assert "a-token-of-the-tests" not in said(found, "store")
+
+
+def test_influxdb_that_does_not_answer_is_found_beside_a_process_too(home):
+    settings = load_settings(
+        home,
+        environ={
+            "TANYUAN_STORE": "influxdb",
+            "INFLUXDB_V2_URL": f"http://127.0.0.1:{free_port()}",
+            "INFLUXDB_V2_ORG": "park",
+            "INFLUXDB_V2_TOKEN": "a-token-of-the-tests",
+        },
+    )
+    patient = Patient(settings, Home(home), Running(1, 0, 8400, "t"), datetime.now(UTC), False)
+
+    (found,) = doctor_parts.check_store(patient)
+
+    assert (found.name, found.status) == ("store", "fail")
+    assert "127.0.0.1" in found.message
 
 
 def test_clock_that_is_behind_what_was_written_is_found(home):

@@ -142,6 +142,9 @@ def test_the_doctor_finds_every_part_well(started):
         assert status == 0, [name, said, [c for c in found.values() if c["status"] == "fail"]]
         assert f"`{part.command}`" in found["process"]["message"]
         assert ("broker" in found) == (part.command == "collect")
+        assert found["store"]["status"] == "ok"
+        others = 1 if part.command == "collect" else 2
+        assert found["journals"]["message"].startswith(f"{others} of {others}")
         roles = {key for key in part.metrics() if key.startswith("tanyuan_build_info")}
         assert f'role="{part.command}"' in str(roles)
 
@@ -249,6 +252,14 @@ def test_what_a_silent_collector_may_still_hold_is_said_with_every_answer(starte
     status, body = serve.get("/api/v1/quota", on="2024-01-20")
     assert status == 200
     assert json.loads(body)["behind"] == {"messages": 0, "oldest": None, "unknown": [name]}
+
+    status, out, _ = started.run("serve-one", "doctor", "--json")
+    silent = [c for c in json.loads(out)["checks"] if c["name"] == "journals"]
+    assert status == 0
+    assert [check["status"] for check in silent] == ["warn"]
+    assert name in silent[0]["message"]
+    _, out, said = started.run("serve-one", "quota", "--on", "2024-01-20")
+    assert f"journal {name} does not answer" in " ".join(said.split())
 
     collector.start()
     assert serve.ask("/quota", on="2024-01-20")["quotas"]
