@@ -85,7 +85,7 @@ def demo(settings: Settings | None, *, once: bool, console: Console) -> int:
         console.print(f"\nThe whole year took {took:.0f} s, from MQTT to these figures.")
         for failure in outcome.failures:
             console.print(f"NOT THE TRUTH: {failure}", style="bold red")
-        _say_where(settings, running, console)
+        say_where(settings, None if once else running, console)
         if not once:
             _stay(services)
     return 1 if outcome.failures else 0
@@ -320,13 +320,18 @@ def _mark(good: bool) -> str:
     return "✓" if good else "✗"
 
 
-def _say_where(settings: Settings, running: Running, console: Console) -> None:
-    at = f"http://{settings.bind}:{running.http_port}/?at=latest"
-    console.print(f"console: {at}", soft_wrap=True, markup=False)
+def say_where(settings: Settings, running: Running | None, console: Console) -> None:
+    """Say where to look further: the doors of what stays up, or how to open the home again."""
+    program = f"tanyuan --home {settings.home}"
+    if running is not None:
+        at = f"http://{settings.bind}:{running.http_port}/?at=latest"
+        console.print(f"console: {at}", soft_wrap=True, markup=False)
+        console.print(f"MQTT: {settings.bind}:{running.mqtt_port}", soft_wrap=True, markup=False)
+    else:
+        text = f"The demonstration ends here; its page and MQTT come back with: {program} up"
+        console.print(text, soft_wrap=True, markup=False)
     console.print(
-        f"MQTT: {settings.bind}:{running.mqtt_port}; "
-        f"ask more with: tanyuan --home {settings.home} energy --from {YEAR}-01-01 "
-        f"--to {YEAR + 1}-01-01 --every month",
+        f"ask more with: {program} energy --from {YEAR}-01-01 --to {YEAR + 1}-01-01 --every month",
         soft_wrap=True,
         markup=False,
     )
