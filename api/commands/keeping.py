@@ -58,7 +58,10 @@ def list_(context: click.Context, code: str | None, state: str, limit: int, json
 
     def show(document: dict[str, Any]) -> None:
         entries = document["entries"]
-        print_table(f"{document['open']} open", CAUSE_COLUMNS, cause_rows(entries))
+        rows = cause_rows(entries)
+        begin = 0 if len({row[0] for row in rows}) > 1 else 1
+        columns = CAUSE_COLUMNS[begin:]
+        print_table(f"{document['open']} open", columns, [row[begin:] for row in rows])
         if len(entries) == limit:
             stderr().print(f"Only {limit} entries are counted here; --limit takes more.")
         if entries:
@@ -69,7 +72,7 @@ def list_(context: click.Context, code: str | None, state: str, limit: int, json
     return put(context, "/quarantine", params, json_out=json_out, show=show)
 
 
-CAUSE_COLUMNS = ("count", "first", "last", "from", "to", "code", "meter", "cause")
+CAUSE_COLUMNS = ("journal", "count", "first", "last", "from", "to", "code", "meter", "cause")
 _SHORT = 160
 _KNOWN = re.compile(r" Known: [^.]*\.")
 _NUMBER = re.compile(r"(?<![A-Za-z_])\d[\d.,:TZ+-]*")
@@ -85,13 +88,13 @@ def cause_rows(entries: Sequence[dict[str, Any]]) -> list[list[object]]:
         cause = _NUMBER.sub("0", each["message"])
         alike.setdefault((each["journal"], each["code"], each["meter"], cause), []).append(each)
     rows: list[list[object]] = []
-    for (_, code, meter, _), same in alike.items():
+    for (journal, code, meter, _), same in alike.items():
         same.sort(key=lambda each: (each["sequence"], each["part"]))
         first, last = same[0], same[-1]
         times = sorted(each["received_at"] for each in same)
-        ends = (first["sequence"], last["sequence"], times[0][:19], times[-1][:19])
-        rows.append([len(same), *ends, code, meter or None, _short(first["message"])])
-    return sorted(rows, key=lambda row: str(row[3]))
+        ends = (first["sequence"], last["sequence"], times[0][:19] + "Z", times[-1][:19] + "Z")
+        rows.append([journal, len(same), *ends, code, meter or None, _short(first["message"])])
+    return sorted(rows, key=lambda row: str(row[4]))
 
 
 def _short(message: str) -> str:
@@ -106,9 +109,22 @@ def _short(message: str) -> str:
 @as_json
 @click.pass_context
 def show(context: click.Context, sequence: int, journal: str | None, json_out: bool) -> int:
-    """Show one message, with its payload."""
+    """Show one message, with its payload and every reason in full."""
     params = {"journal": journal}
-    return put(context, f"/quarantine/{sequence}", params, json_out=json_out, show=print_fields)
+    return put(context, f"/quarantine/{sequence}", params, json_out=json_out, show=_print_message)
+
+
+def _print_message(document: dict[str, Any]) -> None:
+    """Print a message, and what is the same of many parts once."""
+    alike: dict[tuple[str, ...], list[int]] = {}
+    for each in document["reasons"]:
+        same = tuple(each[name] for name in ("code", "meter", "state", "message"))
+        alike.setdefault(same, []).append(each["part"])
+    reasons = [
+        {"parts": parts, "code": code, "meter": meter or None, "state": state, "message": message}
+        for (code, meter, state, message), parts in alike.items()
+    ]
+    print_fields(document | {"reasons": reasons})
 
 
 @quarantine.command("replay")

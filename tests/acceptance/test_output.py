@@ -217,6 +217,10 @@ def test_quarantine_is_a_line_for_each_cause_and_nothing_is_cut(tmp_path, monkey
     assert "supply_temperature" in found["unknown_register"]
     assert "Known" not in found["unknown_register"]
     assert "park/E9[x]" in found["unknown_meter"]
+    whole = call(home, "quarantine", "show", register[1]).out.decode()
+    assert whole.count("Known: ") == 1
+    parts = sorted(e["part"] for e in entries if e["code"] == "unknown_register")
+    assert f"parts: {', '.join(map(str, parts))}\n" in whole
     assert "Known: " in next(e for e in entries if e["code"] == "unknown_register")["message"]
 
 
@@ -229,8 +233,8 @@ def test_causes_that_differ_in_numbers_alone_are_one():
     wrong = 'Wanted a time with an offset, found "2024-01-01T00:{:02}:00".'
     rows = cause_rows([entry(n, wrong.format(n)) for n in (7, 8, 9)] + [entry(4, "Else.")])
 
-    assert [row[:3] for row in rows] == [[1, 4, 4], [3, 7, 9]]
-    assert rows[1][3:5] == ["2024-01-01T00:00:07", "2024-01-01T00:00:09"]
+    assert [row[:4] for row in rows] == [["j", 1, 4, 4], ["j", 3, 7, 9]]
+    assert rows[1][4:6] == ["2024-01-01T00:00:07Z", "2024-01-01T00:00:09Z"]
 
 
 def test_import_of_a_file_that_is_no_table_is_refused(park, tmp_path):
