@@ -261,7 +261,8 @@ def _check_store(settings: Settings) -> None:
     if settings.store == "influxdb" and not (settings.influx_org and settings.influx_token):
         raise SettingsError(
             "TANYUAN_STORE is influxdb, but INFLUXDB_V2_ORG or INFLUXDB_V2_TOKEN is not set. "
-            "Set both, and INFLUXDB_V2_URL unless the server is at http://127.0.0.1:8086."
+            "Set both (in tanyuan.toml: influx_org, influx_token), and INFLUXDB_V2_URL unless the "
+            "server is at http://127.0.0.1:8086."
         )
 
 
