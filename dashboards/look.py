@@ -55,6 +55,12 @@ def nothing(word: str, color: str = UNKNOWN) -> Mapping:
     return {"type": "special", "options": {"match": "null", "result": result}}
 
 
+def no_number(word: str) -> list[Mapping]:
+    """What a column of numbers shows of one that is none; to Grafana every text is none too."""
+    result = {"index": 0, "text": word, "color": UNKNOWN}
+    return [{"type": "special", "options": {"match": "null+nan", "result": result}}]
+
+
 def column(name: str, **properties: Any) -> Override:  # noqa: ANN401 - whatever Grafana knows
     """Settings of the field of this name; `__` in a property stands for a dot."""
     return _override({"id": "byName", "options": name}, properties)

@@ -5,7 +5,17 @@ from __future__ import annotations
 from dashboards import now, tiles
 from dashboards.builder import Dashboard, build, carrier, site
 from dashboards.layout import Panel, Row
-from dashboards.look import COLD, HEAT, MEASURED, MORE_IS_BAD, SHARE_USED, column, fixed, link
+from dashboards.look import (
+    COLD,
+    HEAT,
+    MEASURED,
+    MORE_IS_BAD,
+    SHARE_USED,
+    column,
+    fixed,
+    link,
+    no_number,
+)
 from dashboards.panels import bargauge, stat, table
 from dashboards.queries import (
     AT_SITE,
@@ -105,6 +115,7 @@ def _quota_used(t: Texts) -> Panel:
         unit=tiles.SHARE,
         decimals=0,
         thresholds=SHARE_USED,
+        overrides=[column("quota_used_share", mappings=no_number(t("not_assessable_yet")))],
         no_value="no_quota",
     )
 

@@ -17,6 +17,7 @@ from dashboards.look import (
     fixed,
     mapping,
     named_like,
+    no_number,
     of_query,
 )  # fmt: skip
 from dashboards.panels import bargauge, table, timeseries
@@ -185,7 +186,9 @@ def quotas(t: Texts, key: str, where: str, *, limit: int, each: int | None = Non
         overrides=[
             column("subject", displayName=t("column.subject")),
             column("about", displayName=t("column.quota")),
-            share_column("quota_used_share", t("column.used"), SHARE_USED, gauge=True),
+            share_column(
+                "quota_used_share", t("column.used"), SHARE_USED, gauge=True, nan=t("unknown")
+            ),
             share_column("quota_expected_share", t("column.expected"), None),
             verdict_column(t),
         ],
@@ -207,14 +210,20 @@ def verdict_column(t: Texts) -> Override:
         "quota_verdict",
         displayName=t("column.verdict"),
         mappings=mapping(t.begins("verdict."), VERDICTS),
+        custom__width=115,
         custom__displayMode="color-text",
     )
 
 
 def share_column(
-    name: str, title: str, steps: dict[str, object] | None = SHARE_KNOWN, *, gauge: bool = False
+    name: str,
+    title: str,
+    steps: dict[str, object] | None = SHARE_KNOWN,
+    *,
+    gauge: bool = False,
+    nan: str | None = None,
 ) -> Override:
-    """A column of shares, coloured unless `steps` is None."""
+    """A column of shares, coloured unless `steps` is None; `nan` is shown for what is no number."""
     look = {"thresholds": steps} if steps else {}
     mode = "gradient-gauge" if gauge else ("color-text" if steps else "auto")
     return column(
@@ -225,6 +234,7 @@ def share_column(
         custom__displayMode=mode,
         **look,
         **({"min": 0, "max": 1} if gauge else {}),
+        **({"mappings": no_number(nan)} if nan else {}),
     )
 
 

@@ -1,4 +1,5 @@
 // Quotas as they stood last, those furthest ahead of their pace first; of each subject `each` of them.
+// The share of one of which nothing is known is no number: it is told from there being no quota.
 // {{derived}} {{stop}} {{where}} {{each}} {{limit}} {{columns}}
 import "date"
 import "regexp"
@@ -13,6 +14,7 @@ from(bucket: {{derived}})
   |> map(
       fn: (r) => ({r with
           subject: regexp.replaceAllString(r: /^[^\/]+\//, v: r.subject, t: ""),
+          quota_used_share: if exists r.quota_used_share then r.quota_used_share else float(v: "NaN"),
           ahead: if exists r.quota_used_share and exists r.quota_expected_share
           then
               r.quota_used_share - r.quota_expected_share

@@ -14,6 +14,7 @@ import pytest
 from dashboards.builder import uid
 from dashboards.catalog import DASHBOARDS
 from dashboards.texts import LANGUAGES, all_texts
+from metering.store.indicators import Indicator
 from tests.api.console.chromium import PROGRAM, chromium
 from tests.dashboards.asking import VALUES, as_grafana_asks, panel_queries
 from tests.dashboards.grafana_server import NO_PAGES, PASSWORD, provisioned_like_compose, started
@@ -92,12 +93,13 @@ def tab(grafana, tmp_path_factory):
         yield found
 
 
-def show(tab, grafana, name, language):
+def show(tab, grafana, name, language, **chosen):
     """Open a dashboard as a wall shows it, high enough that every panel is drawn."""
     with closing(server().open(BUCKET)) as store:  # what is older than three minutes is not lag now
         store.put_indicators(list(platform(datetime.now(UTC).replace(microsecond=0))))
     tab.size(1920, 2200)
-    choice = "&".join(f"var-{key}={value}" for key, value in VALUES.items() if key != "timezone")
+    values = VALUES | chosen
+    choice = "&".join(f"var-{key}={value}" for key, value in values.items() if key != "timezone")
     tab.open(f"{grafana.url}/d/{uid(name, language)}?orgId=1&kiosk&{choice}")
     titles = [panel["title"] for panel in DASHBOARDS[name](language)["panels"]]
     tab.wait_for(titles[0], within_s=60)
@@ -135,6 +137,31 @@ def test_every_panel_is_drawn_with_something_in_it(tab, grafana, name, language)
         assert title.replace("${meter}", VALUES["meter"]) in seen
     for nothing in ("No data", all_texts()["unknown"][language], "undefined", "NaN"):
         assert [line for line in seen.splitlines() if f" {line}".endswith(f" {nothing}")] == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_a_quota_that_is_not_assessable_yet_is_told_from_none_at_all(tab, grafana, language):
+    set_one = {"limit": 900.0, "expected_share": 0.89, "coverage": 0.0, "verdict": 3.0}
+    with closing(server().open(BUCKET)) as store:
+        store.put_indicators([
+            *(Indicator("yard/north", "north-el", f"quota_{name}", NOW, value)
+              for name, value in set_one.items()),
+            *(Indicator(site, "", "meters_total", NOW, 1.0) for site in ("yard", "quay")),
+        ])  # fmt: skip
+    words = all_texts()
+    yet, none = (words[key][language] for key in ("not_assessable_yet", "no_quota"))
+    counted = {}
+    for site in ("yard", "quay"):
+        show(tab, grafana, "park-live", language, site=site)
+        lines = tab.text().splitlines()
+        counted[site] = (lines.count(yet), lines.count(none))
+        if PICTURES:
+            tab.screenshot(Path(PICTURES) / f"park-live-{language}-{site}.png")
+
+    assert counted["yard"] == (1, 0)
+    # The number, what is expected, and the table of buildings.
+    assert counted["quay"] == (0, 3)
 
 
 @pytest.mark.slow

@@ -1,5 +1,6 @@
 """Every query of every dashboard, asked of a real InfluxDB that holds the made-up park."""
 
+import math
 import re
 from contextlib import closing
 from dataclasses import replace
@@ -112,6 +113,28 @@ def test_worst_buildings_are_three_and_the_one_furthest_ahead_is_first(ask):
     ]  # fmt: skip
     whole = ask(ASKED["building", "Quotas and pace A"])
     assert [row["about"] for row in whole] == ["A1-year", "A1-heat"]
+
+
+def test_a_quota_of_which_nothing_is_known_is_no_number_and_is_the_last():
+    at = NOW - timedelta(hours=2)
+    unknown = {"limit": 900.0, "expected_share": 0.89, "verdict": 3.0}
+    rows = [Indicator("yard/north", "north-el", f"quota_{q}", at, v) for q, v in unknown.items()]
+    behind = {"limit": 900.0, "used_share": 0.10, "expected_share": 0.89, "verdict": 0.0}
+    more = [Indicator("yard/east", "east-el", f"quota_{q}", at, v) for q, v in behind.items()]
+    flux = as_grafana_asks(
+        ASKED["park-live", "Quota used A"],
+        now=NOW,
+        bucket="unused",
+        chosen=VALUES | {"site": "yard"},
+    )
+    with closing(server().open("unused")) as store, server().client() as client:
+        store.put_indicators(rows)
+        (alone,) = client.query_api().query(flux)[0].records
+        store.put_indicators(more)
+        (first,) = client.query_api().query(flux)[0].records
+
+    assert math.isnan(alone.values["quota_used_share"])
+    assert first.values["quota_used_share"] == 0.10
 
 
 def test_buildings_stand_in_the_order_of_their_energy_and_without_the_site(ask):
