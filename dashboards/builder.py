@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from dashboards.layout import Row, place
 from dashboards.look import WARN
-from dashboards.queries import AT_SITE, DATASOURCE, query, target, text
+from dashboards.queries import AT_SITE, DATASOURCE, flux_words, query, target, text
 from dashboards.texts import Texts
 
 Dashboard = dict[str, Any]
@@ -20,6 +20,9 @@ BUCKET: Final = "tanyuan"
 """Of readings; derived figures are in the one with `_derived` behind it."""
 TIMEZONE: Final = "Asia/Shanghai"
 """In which days are counted where there is no site, or nothing said yet in which its days are."""
+
+WORDED: Final = r"/^(?<value>[^|]+)\|(?<text>.+)$/"
+"""Of choices that are a value and what people read of it, such as `heat:kWh|heat · kWh`."""
 
 ON_LOAD: Final = 1
 """A variable is asked for when the dashboard is opened, over all time: releases differ in whether
@@ -66,8 +69,10 @@ def build(
     }
 
 
-def asked(t: Texts, name: str, flux: str, *, all_of_them: bool = False) -> Variable:
-    """A variable whose choices are the answer to a query."""
+def asked(
+    t: Texts, name: str, flux: str, *, all_of_them: bool = False, regex: str = ""
+) -> Variable:
+    """A variable whose choices are the answer to a query; `regex` may tell value and text apart."""
     return {
         "name": name,
         "label": t(f"variable.{name}"),
@@ -76,7 +81,7 @@ def asked(t: Texts, name: str, flux: str, *, all_of_them: bool = False) -> Varia
         "definition": flux,
         "query": flux,
         "refresh": ON_LOAD,
-        "regex": "",
+        "regex": regex,
         "sort": 1,
         "hide": 0,
         "includeAll": all_of_them,
@@ -98,8 +103,8 @@ def building(t: Texts) -> Variable:
 
 
 def carrier(t: Texts) -> Variable:
-    """Which carrier and unit, such as `electricity:kWh`."""
-    return asked(t, "carrier", query("carriers"))
+    """Which carrier and unit, such as `electricity:kWh`, which reads `electricity · kWh`."""
+    return asked(t, "carrier", query("carriers", carriers=flux_words(t, "carrier.")), regex=WORDED)
 
 
 def meter(t: Texts) -> Variable:

@@ -64,8 +64,7 @@ def _ages(t: Texts) -> Panel:
             column(
                 "meter_age_s",
                 displayName=t("column.age"),
-                unit="s",
-                decimals=1,
+                unit=tiles.AGE,
             ),
             column(
                 "meter_silent",

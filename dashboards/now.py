@@ -7,7 +7,7 @@ from dashboards.look import BAD, ESTIMATED, Override, column, fixed, named_like,
 from dashboards.panels import stat
 from dashboards.queries import query, series, text
 from dashboards.texts import Texts
-from dashboards.tiles import AMOUNT, GJ, KW, KWH, SHARE
+from dashboards.tiles import AMOUNT, GJ, HOURS, KW, KWH, SHARE
 
 DIFFERENCE = thresholds((0.05, "#f2b450"), (0.2, "#ff8175"))
 
@@ -44,7 +44,7 @@ def oldest_reading(t: Texts, size: int | None = None) -> Panel:
         t,
         "oldest_age",
         query("oldest_reading", silent=text(silent), in_time=text(in_time)),
-        unit="s",
+        unit=HOURS,
         decimals=1,
         size=size,
         names=True,

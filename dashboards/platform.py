@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dashboards import tiles
 from dashboards.builder import Dashboard, build
 from dashboards.layout import Panel, Row
 from dashboards.look import (
@@ -39,7 +40,7 @@ def dashboard(language: str) -> Dashboard:
             4,
             (3, _up(t, "store_up")),
             (3, _up(t, "ledger_up")),
-            (4, _worst(t, "lag_s", "max", unit="s", decimals=1, thresholds=LAG, back=SOON)),
+            (4, _worst(t, "lag_s", "max", unit=tiles.AGE, thresholds=LAG, back=SOON)),
             (4, _worst(t, "journals_silent", "max", thresholds=NONE_IS_GOOD)),
             (3, _worst(t, "dirty_ranges", "max", thresholds=MORE_IS_BAD)),
             (4, _worst(t, "journal_days_left", "min", unit="suffix: d", thresholds=DAYS_LEFT)),
@@ -110,7 +111,7 @@ def _jobs(t: Texts) -> Panel:
         overrides=[
             column("subject", displayName=t("column.process")),
             column("about", displayName=t("column.job")),
-            column("job_age_s", displayName=t("column.ended"), unit="s", decimals=1),
+            column("job_age_s", displayName=t("column.ended"), unit=tiles.AGE),
             column(
                 "job_ok",
                 displayName=t("column.result"),

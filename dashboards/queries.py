@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from importlib import resources
 from typing import Any, Final
 
+from dashboards.texts import Texts
 from metering.store.flux_queries import FluxQueryError, flux_query, flux_query_names
 from metering.store.influx_schema import flux_text
 
@@ -135,6 +136,12 @@ def targets(*flux: str) -> list[dict[str, Any]]:
 def text(value: str) -> str:
     """A string of Flux."""
     return flux_text(value)
+
+
+def flux_words(t: Texts, prefix: str) -> str:
+    """The words behind a prefix as a dictionary of Flux."""
+    pairs = (f"{text(key)}: {text(word)}" for key, word in t.begins(prefix).items())
+    return f"[{', '.join(pairs)}]"
 
 
 def one_of(names: Iterable[str]) -> str:

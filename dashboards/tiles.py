@@ -28,6 +28,7 @@ from dashboards.queries import (
     WHOLE_DAYS,
     WHOLE_HOURS,
     days,
+    flux_words,
     latest,
     query,
     series,
@@ -37,15 +38,11 @@ from dashboards.texts import Texts
 
 KWH, KW, GJ, CELSIUS, SHARE = "kwatth", "kwatt", "suffix: GJ", "celsius", "percentunit"
 AMOUNT = "locale"
+HOURS, AGE = "suffix: h", "dtdhms"
+"""Grafana writes units of time such as `s` in English, whatever the language."""
 QUOTA_COLUMNS = ("subject", "about", "quota_used_share", "quota_expected_share", "quota_verdict")
 
 VERDICTS = {"0": "#5fcb93", "1": "#f2b450", "2": "#ff8175", "3": "#9db0a8", "4": "#9db0a8"}
-
-
-def flux_words(t: Texts, prefix: str) -> str:
-    """The words behind a prefix as a dictionary of Flux."""
-    pairs = (f"{text(key)}: {text(word)}" for key, word in t.begins(prefix).items())
-    return f"[{', '.join(pairs)}]"
 
 
 def energy_hours(t: Texts, where: str) -> Panel:
@@ -186,9 +183,7 @@ def quotas(t: Texts, key: str, where: str, *, limit: int, each: int | None = Non
         overrides=[
             column("subject", displayName=t("column.subject")),
             column("about", displayName=t("column.quota")),
-            share_column(
-                "quota_used_share", t("column.used"), SHARE_USED, gauge=True, nan=t("unknown")
-            ),
+            share_column("quota_used_share", t("column.used"), SHARE_USED, gauge=True, nan="–"),
             share_column("quota_expected_share", t("column.expected"), None),
             verdict_column(t),
         ],

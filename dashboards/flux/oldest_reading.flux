@@ -1,4 +1,4 @@
-// How old the oldest of all last readings is, and how many meters are silent: by how often each of
+// How old the oldest of all last readings is, in hours, and how many meters are silent: by how often each of
 // them is read, an old reading may be in time.
 // {{derived}} {{stop}} {{site}} {{silent}} {{in_time}}
 import "date"
@@ -18,7 +18,7 @@ from(bucket: {{derived}})
               string(v: int(v: r.meters_total - r.meters_live)) + " " + {{silent}}
           else
               {{in_time}},
-          _value: r.oldest_age_s,
+          _value: r.oldest_age_s / 3600.0,
       }),
   )
   |> group(columns: ["known"])

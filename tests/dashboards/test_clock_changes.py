@@ -26,9 +26,9 @@ ASKED = {
 LONDON = VALUES | {"site": "mews", "building": "one", "timezone": "Europe/London"}
 BY_HOUR = [
     *((name, "Emissions by the hour (kg) A") for name in ("park-live", "building", "carbon")),
-    ("park-live", "Energy by the hour · ${carrier} A"),
+    ("park-live", "Energy by the hour · ${carrier:text} A"),
 ]
-BY_DAY = {("building", "Energy by the day · ${carrier} A"): 1.0,
+BY_DAY = {("building", "Energy by the day · ${carrier:text} A"): 1.0,
           ("carbon", "Emissions by the day (kg, 30 days) A"): 0.2}  # fmt: skip
 """Panels, and what an hour adds to their bars."""
 
@@ -117,7 +117,7 @@ def test_the_first_bar_is_a_whole_day_where_the_clock_never_changes_too(ask, pan
 
 @pytest.mark.parametrize("at", [SPRING + HOUR * 12, AUTUMN + HOUR * 12])
 def test_a_day_that_is_asked_about_on_the_day_of_the_change_is_whole(ask, at):
-    found = ask(("building", "Energy by the day · ${carrier} A"), at, 1)
+    found = ask(("building", "Energy by the day · ${carrier:text} A"), at, 1)
 
     # Saturday, and Sunday until 12:00 UTC; in autumn the days begin at 23:00 UTC.
     early = HOUR if at.month == 10 else timedelta(0)

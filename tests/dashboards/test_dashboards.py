@@ -109,6 +109,17 @@ def test_what_is_unknown_has_not_the_colour_of_a_good_value(dashboard):
 
 
 @pytest.mark.parametrize("dashboard", BOTH)
+def test_no_unit_is_one_that_grafana_spells_out_in_english(dashboard):
+    """Of 13 320 seconds it makes `3.7 hours`, whatever the language of the dashboard."""
+    for panel in dashboard["panels"]:
+        field = panel["fieldConfig"]
+        given = [
+            p["value"] for o in field["overrides"] for p in o["properties"] if p["id"] == "unit"
+        ]
+        assert {*given, field["defaults"].get("unit")} & {"s", "ms", "m", "h", "d"} == set()
+
+
+@pytest.mark.parametrize("dashboard", BOTH)
 def test_panels_fill_the_width_and_do_not_overlap(dashboard):
     cells = [
         (x, y)
