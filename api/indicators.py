@@ -197,10 +197,12 @@ def _hours(
 
 
 def daily_indicators(figures: Figures, day: date) -> list[Indicator]:
-    """Quotas at the end of a day, or so far, the factors of its emissions, and its time zone."""
+    """Quotas at the end of a day, or so far, the factors of its emissions, its zone and names."""
     site = figures.site
     out = _Rows(midnight(day, tz=site.timezone))
     out.add(site.id, "timezone", 1.0, text=site.timezone.key)
+    for building in site.buildings:
+        out.add(f"{site.id}/{building.id}", "building_name", 1.0, text=building.name)
     quotas = {quota.id: quota for quota in site.quotas}
     for use in quota_document(figures, day)["quotas"]:
         _add_quota(out, _subject(site, quotas[use["quota"]]), use)

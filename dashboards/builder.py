@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from dashboards.layout import Row, place
 from dashboards.look import WARN
-from dashboards.queries import AT_SITE, DATASOURCE, flux_words, query, target, text
+from dashboards.queries import AT_SITE, DATASOURCE, NAMES_EVER, flux_words, query, target, text
 from dashboards.texts import Texts
 
 Dashboard = dict[str, Any]
@@ -99,7 +99,7 @@ def site(t: Texts) -> Variable:
 
 def building(t: Texts) -> Variable:
     """Which building of the site."""
-    return asked(t, "building", query("buildings"))
+    return asked(t, "building", query("buildings", names=NAMES_EVER), regex=WORDED)
 
 
 def carrier(t: Texts) -> Variable:

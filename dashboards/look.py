@@ -76,6 +76,12 @@ def named_like(pattern: str, **properties: Any) -> Override:  # noqa: ANN401 - a
     return _override({"id": "byRegexp", "options": f".*{pattern}.*"}, properties)
 
 
+def hidden() -> list[Mapping]:
+    """Words for a column of texts that a link needs and nobody is to read: none."""
+    result = {"index": 0, "text": ""}
+    return [{"type": "regex", "options": {"pattern": ".*", "result": result}}]
+
+
 def fixed(color: str) -> dict[str, Any]:
     """One colour, whatever the value."""
     return {"mode": "fixed", "fixedColor": color}

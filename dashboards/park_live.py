@@ -13,6 +13,7 @@ from dashboards.look import (
     SHARE_USED,
     column,
     fixed,
+    hidden,
     link,
     no_number,
 )
@@ -165,7 +166,7 @@ def _by_building(t: Texts) -> Panel:
     flux = query("buildings_today", where=BUILDINGS, enough=now.ENOUGH, part=part)
     url = (
         f"/d/tanyuan-building-{t.language}?var-site=${{site}}&${{__url_time_range}}"
-        "&var-building=${__data.fields.name}"
+        "&var-building=${__data.fields.id}"
     )
     return bargauge(
         t,
@@ -174,6 +175,6 @@ def _by_building(t: Texts) -> Panel:
         unit=tiles.KWH,
         decimals=1,
         color=fixed(MEASURED),
-        overrides=[column("note", noValue="")],
+        overrides=[column("id", mappings=hidden(), noValue=""), column("note", noValue="")],
         links=[link(t("link.building"), url)],
     )

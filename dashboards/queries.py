@@ -25,6 +25,34 @@ USUAL: Final = {
     "stop": "v.timeRangeStop",
     "every": "v.windowPeriod",
 }
+NAMES: Final = """dict.fromList(
+    pairs: array.map(
+        arr: array.concat(arr: ["|"], v: from(bucket: {derived})
+          |> range(start: {start}, stop: {stop})
+          |> filter(fn: (r) => r._measurement == "indicator" and r.site == {site} and r.quantity == "building_name")
+          |> filter(fn: (r) => r._field == "text")
+          |> last()
+          |> group()
+          |> map(fn: (r) => ({{_value: r.subject + "|" + r._value}}))
+          |> findColumn(fn: (key) => true, column: "_value")),
+        fn: (x) => {{
+            parts = strings.splitN(v: x, t: "|", i: 2)
+
+            return {{key: parts[0], value: parts[1]}}
+        }},
+    ),
+)"""  # noqa: E501
+"""Names of the buildings of a site by subject, as last said; needs array, dict and strings.
+
+Of an array without anything in it `dict.fromList` makes an error: one pair is always there."""
+NAMES_LATELY: Final = NAMES.format(
+    **{name: USUAL[name] for name in ("derived", "site", "stop")},
+    start=f"date.sub(d: 3d, from: {USUAL['stop']})",
+)
+NAMES_EVER: Final = NAMES.format(
+    **{name: USUAL[name] for name in ("derived", "site")}, start="time(v: 0)", stop="now()"
+)
+USUAL["names"] = NAMES_LATELY
 SITE: Final = USUAL["site"]
 BUILDING: Final = f'{SITE} + "/" + ${{building:doublequote}}'
 CARRIER: Final = "${carrier:doublequote}"

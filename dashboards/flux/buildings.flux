@@ -1,6 +1,10 @@
-// Buildings of a site, without the site's id before them.
+// Buildings of a site without the site's id before them, and their names: north|North hall.
+import "array"
+import "dict"
 import "influxdata/influxdb/schema"
 import "strings"
+
+names = {{names}}
 
 schema.tagValues(
     bucket: {{derived}},
@@ -11,4 +15,11 @@ schema.tagValues(
     start: time(v: 0),
     stop: now(),
 )
-  |> map(fn: (r) => ({_value: strings.trimPrefix(v: r._value, prefix: {{site}} + "/")}))
+  |> map(fn: (r) => ({
+          _value: strings.trimPrefix(v: r._value, prefix: {{site}} + "/") + "|" + dict.get(
+              dict: names,
+              key: r._value,
+              default: strings.trimPrefix(v: r._value, prefix: {{site}} + "/"),
+          ),
+      }),
+  )

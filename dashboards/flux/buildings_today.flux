@@ -1,7 +1,12 @@
 // Every building's energy of the day so far, highest first; one that is known in part says so.
-// {{derived}} {{stop}} {{where}} {{enough}} {{part}}
+// {{derived}} {{names}} {{stop}} {{where}} {{enough}} {{part}}
+import "array"
 import "date"
+import "dict"
 import "regexp"
+import "strings"
+
+names = {{names}}
 
 from(bucket: {{derived}})
   |> range(start: date.sub(d: 10m, from: {{stop}}), stop: {{stop}})
@@ -13,7 +18,8 @@ from(bucket: {{derived}})
   |> filter(fn: (r) => exists r.energy_today_kwh)
   |> map(
       fn: (r) => ({
-          name: regexp.replaceAllString(r: /^[^\/]+\//, v: r.subject, t: ""),
+          id: regexp.replaceAllString(r: /^[^\/]+\//, v: r.subject, t: ""),
+          name: dict.get(dict: names, key: r.subject, default: regexp.replaceAllString(r: /^[^\/]+\//, v: r.subject, t: "")),
           note: if exists r.coverage_today
           then
               if r.coverage_today < {{enough}} then {{part}} + " " + string(v: int(v: r.coverage_today * 100.0 + 0.000001)) + " %" else ""

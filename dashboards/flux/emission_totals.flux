@@ -1,7 +1,12 @@
 // Emissions of the range for every building, by unit, highest first.
-// {{derived}} {{start}} {{stop}} {{where}}
+// {{derived}} {{names}} {{start}} {{stop}} {{where}}
+import "array"
+import "date"
+import "dict"
 import "regexp"
 import "strings"
+
+names = {{names}}
 
 from(bucket: {{derived}})
   |> range(start: {{start}}, stop: {{stop}})
@@ -13,7 +18,7 @@ from(bucket: {{derived}})
   |> group()
   |> map(
       fn: (r) => ({
-          name: regexp.replaceAllString(r: /^[^\/]+\//, v: r.subject, t: "") + " · " + r.unit,
+          name: dict.get(dict: names, key: r.subject, default: regexp.replaceAllString(r: /^[^\/]+\//, v: r.subject, t: "")) + " · " + r.unit,
           _value: r._value,
       }),
   )

@@ -1,7 +1,12 @@
 // The newest figures of one quantity, highest first, such as every building's energy of the day.
-// {{derived}} {{stop}} {{back}} {{where}} {{quantities}}
+// {{derived}} {{names}} {{stop}} {{back}} {{where}} {{quantities}}
+import "array"
 import "date"
+import "dict"
 import "regexp"
+import "strings"
+
+names = {{names}}
 
 from(bucket: {{derived}})
   |> range(start: date.sub(d: {{back}}, from: {{stop}}), stop: {{stop}})
@@ -9,5 +14,5 @@ from(bucket: {{derived}})
   |> filter(fn: (r) => r._field == "value")
   |> last()
   |> group()
-  |> map(fn: (r) => ({name: regexp.replaceAllString(r: /^[^\/]+\//, v: r.subject, t: ""), _value: r._value}))
+  |> map(fn: (r) => ({name: dict.get(dict: names, key: r.subject, default: regexp.replaceAllString(r: /^[^\/]+\//, v: r.subject, t: "")), _value: r._value}))
   |> sort(columns: ["_value"], desc: true)

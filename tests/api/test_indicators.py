@@ -153,6 +153,9 @@ def test_quotas_and_factors_of_a_day_are_written_with_their_verdicts(services):
     assert verdict.text.startswith("exceeded: ")
     assert any(r.quantity == "factor" and "kgCO2" in r.text for r in rows)
     assert [r.text for r in rows if r.quantity == "timezone"] == ["Asia/Shanghai"]
+    names = {r.subject: r.text for r in rows if r.quantity == "building_name"}
+    assert names == {f"park/{b.id}": b.name for b in services.figures("park").site.buildings}
+    assert "park/b" in names
     (zone,) = (r.text for r in daily_indicators(services.figures("mews"), date(2024, 3, 28))
                if r.quantity == "timezone")  # fmt: skip
     assert zone == "Europe/London"

@@ -23,6 +23,8 @@ SITE = "park"
 BUILDINGS = {"A1": 420.0, "A2": 310.0, "B1": 260.0, "B2": 150.0, "C1": 120.0, "C2": 85.0,
              "D1": 60.0, "D2": 35.0}  # fmt: skip
 """Buildings and their highest power. [kW]"""
+NAME_OF_A1 = "Hall | 1号"
+"""The others have no name yet."""
 SILENT_FOR_AN_HOUR = "B1"
 """Its power is not known from four to three hours before the moment."""
 METERS = [f"{building}-{kind}" for building in BUILDINGS for kind in ("power", "heat")]
@@ -160,6 +162,7 @@ def daily(now):
     for i in range(90):
         at = midnight(now) - timedelta(days=i)
         yield Indicator(SITE, "", "timezone", at, 1.0, "Asia/Shanghai")
+        yield Indicator(f"{SITE}/A1", "", "building_name", at, 1.0, NAME_OF_A1)
         expected = (320 - i) / 365
         named = [
             (subject, f"{subject.rpartition('/')[2]}-year", r) for subject, r in quotas.items()

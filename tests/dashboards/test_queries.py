@@ -15,7 +15,15 @@ from dashboards.queries import AT_SITE, FluxQueryError, query, query_names
 from dashboards.texts import LANGUAGES, Texts
 from metering.store.indicators import Indicator
 from tests.dashboards.asking import VALUES, as_grafana_asks, panel_queries
-from tests.dashboards.made_up_park import BUILDINGS, daily, fill, hourly, minutes, platform
+from tests.dashboards.made_up_park import (
+    BUILDINGS,
+    NAME_OF_A1,
+    daily,
+    fill,
+    hourly,
+    minutes,
+    platform,
+)
 from tests.influx_server import server
 
 NOW = datetime(2025, 11, 19, 6, 42, tzinfo=UTC)  # a Wednesday, 14:42 in Shanghai
@@ -109,7 +117,7 @@ def test_worst_buildings_are_three_and_the_one_furthest_ahead_is_first(ask):
 
     # 112, 104, 97 % of the pace; of A1 there is a second one at 109 %.
     assert [(row["subject"], row["about"]) for row in found] == [
-        ("A1", "A1-year"), ("B1", "B1-year"), ("A2", "A2-year"),
+        (NAME_OF_A1, "A1-year"), ("B1", "B1-year"), ("A2", "A2-year"),
     ]  # fmt: skip
     whole = ask(ASKED["building", "Quotas and pace A"])
     assert [row["about"] for row in whole] == ["A1-year", "A1-heat"]
@@ -140,7 +148,18 @@ def test_a_quota_of_which_nothing_is_known_is_no_number_and_is_the_last():
 def test_buildings_stand_in_the_order_of_their_energy_and_without_the_site(ask):
     found = ask(ASKED["park-live", "Electricity today by building A"])
 
-    assert [row["name"] for row in found] == list(BUILDINGS)
+    assert [row["id"] for row in found] == list(BUILDINGS)
+
+
+def test_buildings_bear_their_names_where_they_have_one(ask):
+    names = [NAME_OF_A1, *list(BUILDINGS)[1:]]
+    bars = ask(ASKED["park-live", "Electricity today by building A"])
+    known = ask(ASKED["meters", "Known of today by building A"])
+    carbon = ask(ASKED["carbon", "Buildings in the range (kg) A"])
+
+    assert [row["name"] for row in bars] == names
+    assert {row["name"] for row in known} == set(names)
+    assert carbon[0]["name"] == f"{NAME_OF_A1} · kgCO2"
 
 
 def at_stop(flux, moment):
@@ -359,7 +378,8 @@ def test_variables_offer_what_is_there(ask):
     }
 
     assert offered["site"] == ["park"]
-    assert sorted(offered["building"]) == sorted(BUILDINGS)
+    named = {building: building for building in BUILDINGS} | {"A1": NAME_OF_A1}
+    assert sorted(offered["building"]) == sorted(f"{id_}|{name}" for id_, name in named.items())
     assert sorted(offered["carrier"]) == [
         "electricity:kWh|electricity · kWh", "heat:kWh|heat · kWh", "water:m3|water · m3",
     ]  # fmt: skip
