@@ -46,7 +46,7 @@ def run(settings: Settings, *, ready: Callable[[Services, Running], None] | None
         logs.hide(services.run_token)
         stop = threading.Event()
         with stop_signals(stop, services.reload):
-            if not services.applied:
+            if services.unapplied:
                 threading.Thread(
                     target=_apply_later, args=(services, stop), name="applying", daemon=True
                 ).start()

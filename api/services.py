@@ -47,6 +47,12 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
+UNAPPLIED = (
+    "The store was away when this process started; hours of definitions that may have changed are "
+    "let go of first."
+)
+
+
 @dataclass(slots=True)
 class Services:
     """The parts of one installation."""
@@ -68,10 +74,8 @@ class Services:
     line: Line
     context: Context
     started_at: datetime
-    patient: bool = False
-    """Whether it was opened without regard to the store."""
-    applied: bool = False
-    """Whether nothing is left that other definitions made."""
+    unapplied: bool = False
+    """Whether the store was away at the start, and may hold hours of other definitions still."""
     run_token: str = field(default_factory=lambda: secrets.token_urlsafe(24))
     bounded: Bounded = field(default_factory=Bounded)
     listener: Listener | None = None
@@ -124,11 +128,8 @@ class Services:
             StoreUnavailable: It was away when this process started, and holds hours of other
                 definitions still.
         """
-        if self.patient and not self.applied:
-            raise StoreUnavailable(
-                "The store was away when this process started; hours of definitions that may have "
-                "changed are let go of first. Ask again in some seconds."
-            )
+        if self.unapplied:
+            raise StoreUnavailable(f"{UNAPPLIED} Ask again in some seconds.")
         patience_s = self.settings.answer_wait_s
         wait_s = patience_s if self.line.moving else float("inf")
         return self.line.catch_up(wait_s, others_s=patience_s)
@@ -155,7 +156,7 @@ class Services:
                 self.catalog.apply(self.store, self.registry)
         if self.journal is not None:
             self.quarantine.of(self.journal.journal_id).replay_all_if_changed()
-        self.applied = True
+        self.unapplied = False
 
 
 @contextmanager
@@ -209,7 +210,7 @@ def open_services(
             except StoreUnavailable as error:
                 if not patient:
                     raise
-                services.patient = True
+                services.unapplied = True
                 log.warning("the store is away, what comes is kept meanwhile: %s", error)
         yield services
 

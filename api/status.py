@@ -23,7 +23,7 @@ from api.journal_status import (
 )
 from api.live import meter_documents
 from api.projecting import Projecting
-from api.services import Services
+from api.services import UNAPPLIED, Services
 from api.version import version
 from metering.periods import utc_text
 
@@ -100,19 +100,13 @@ def _problems(given: Services, sent: Mapping[str, Sent[None]]) -> list[tuple[str
             check.get()
         except (*AWAY, Unanswered) as error:
             problems.append((name, str(error)))
-    if given.patient and not given.applied and not problems:
-        problems.append(("store", _NOT_APPLIED))
+    if given.unapplied and not problems:
+        problems.append(("store", UNAPPLIED))
     if given.projecting is not None:
         problems += [("projecting", each) for each in given.projecting.problems()]
     problems += [("journal", each) for each in _older_copies(given)]
     refused = refusals(given.journal, given.home, given.settings)
     return problems + [("journal", each) for each in refused]
-
-
-_NOT_APPLIED = (
-    "The store was away when this process started; hours of definitions that may have changed are "
-    "being let go of."
-)
 
 
 def _older_copies(given: Services) -> list[str]:

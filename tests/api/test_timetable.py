@@ -160,7 +160,7 @@ def test_a_scheduler_that_does_not_lead_lets_go_of_nothing(services):
 
 
 def test_hours_of_old_definitions_are_no_answer_after_a_start_without_the_store(services):
-    services.patient, services.applied = True, False
+    services.unapplied = True
     with pytest.raises(StoreUnavailable, match="Ask again in some seconds"):
         services.catch_up()
     services.apply()
